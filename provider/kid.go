@@ -1,0 +1,58 @@
+package provider
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// MaxKID is the greatest length of a kid in bytes.
+const MaxKID = 128
+
+var kidPattern = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
+
+// ValidateKID returns [ErrInvalid] unless kid is 1 to 128 of A-Z a-z 0-9 . _ - and does not start with a dot.
+func ValidateKID(kid string) error {
+	switch {
+	case kid == "":
+		return Invalidf("empty kid: want 1 to %d of A-Z a-z 0-9 . _ -", MaxKID)
+	case len(kid) > MaxKID:
+		return Invalidf("kid of %d bytes: want at most %d", len(kid), MaxKID)
+	case !kidPattern.MatchString(kid):
+		return Invalidf("kid %q: want only A-Z a-z 0-9 . _ - and no dot at the start", kid)
+	}
+	return nil
+}
+
+// NewKID returns a random kid: 128 bits in hexadecimal.
+func NewKID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return hex.EncodeToString(b[:])
+}
+
+// ValidateVersion returns [ErrInvalid] for a negative version.
+func ValidateVersion(version int) error {
+	if version < 0 {
+		return Invalidf("version %d: want 1 or more, or 0 for the latest", version)
+	}
+	return nil
+}
+
+// JWKKID returns the kid of a version's JWK: "<kid>.<version>".
+func JWKKID(kid string, version int) string { return kid + "." + strconv.Itoa(version) }
+
+// SplitJWKKID is the reverse of [JWKKID]. It reports false if s does not end in a dot and a version as JWKKID writes it.
+func SplitJWKKID(s string) (kid string, version int, ok bool) {
+	i := strings.LastIndexByte(s, '.')
+	if i < 1 {
+		return "", 0, false
+	}
+	version, err := strconv.Atoi(s[i+1:])
+	if err != nil || version < 1 || strconv.Itoa(version) != s[i+1:] || ValidateKID(s[:i]) != nil {
+		return "", 0, false
+	}
+	return s[:i], version, true
+}
