@@ -1,0 +1,111 @@
+package hsm
+
+import (
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// Defaults of Config.
+const (
+	DefaultSessions     = 16
+	DefaultTimeout      = 10 * time.Second
+	DefaultRefreshAfter = 10 * time.Second
+)
+
+// Config says which token to use and how. Module and one of Label, Serial and Slot are required; of the latter, all that
+// are given must match, and exactly one token may match them. Prefer the serial or the label: slot numbers move.
+type Config struct {
+	Module string // path of the PKCS#11 library; a name without a slash is searched for by the dynamic linker
+	Label  string // CKA_LABEL of the token
+	Serial string // its serial number
+	Slot   *uint  // its slot ID
+
+	// PIN returns the user PIN whenever the Token logs in: once for each connection. Nil: no login, which shows and uses
+	// only what the token gives to everyone.
+	PIN provider.SecretSource
+
+	Sessions     int           // greatest number of sessions for operations; 0: DefaultSessions
+	Timeout      time.Duration // limit of one operation whose context has none earlier; 0: DefaultTimeout
+	RefreshAfter time.Duration // age at which reads enumerate the token anew, to see what others did; 0: DefaultRefreshAfter
+
+	Logger *slog.Logger // changes of state and oddities, once each; nil: nothing is logged
+}
+
+func (c Config) normalize() (Config, error) {
+	if err := checkModule(c.Module); err != nil {
+		return c, err
+	}
+	if c.Label == "" && c.Serial == "" && c.Slot == nil {
+		return c, provider.Invalidf("no token selected: want its label, serial number or slot")
+	}
+	if c.Sessions < 0 || c.Timeout < 0 || c.RefreshAfter < 0 {
+		return c, provider.Invalidf("sessions %d, timeout %v, refresh after %v: want none negative", c.Sessions, c.Timeout, c.RefreshAfter)
+	}
+	if c.Sessions == 0 {
+		c.Sessions = DefaultSessions
+	}
+	if c.Timeout == 0 {
+		c.Timeout = DefaultTimeout
+	}
+	if c.RefreshAfter == 0 {
+		c.RefreshAfter = DefaultRefreshAfter
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// checkModule looks at the file before the dynamic linker runs its constructors.
+func checkModule(path string) error {
+	if path == "" {
+		return provider.Invalidf("no module: want the path of a PKCS#11 library")
+	}
+	if !strings.Contains(path, "/") {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return provider.Invalidf("module: want a readable PKCS#11 library: %w", err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return provider.Invalidf("module %s: want a PKCS#11 library, not a directory or device", path)
+	}
+	return nil
+}
+
+// selection describes in words which token is wanted.
+func (c Config) selection() string {
+	var parts []string
+	if c.Label != "" {
+		parts = append(parts, "label "+quote(c.Label))
+	}
+	if c.Serial != "" {
+		parts = append(parts, "serial "+quote(c.Serial))
+	}
+	if c.Slot != nil {
+		parts = append(parts, "slot "+utoa(*c.Slot))
+	}
+	return strings.Join(parts, " and ")
+}
+
+// name is how errors name the token.
+func (c Config) name() string {
+	switch {
+	case c.Label != "":
+		return c.Label
+	case c.Serial != "":
+		return c.Serial
+	}
+	return "slot " + utoa(*c.Slot)
+}
+
+// matches tells whether a token is the wanted one.
+func (c Config) matches(t TokenInfo) bool {
+	return (c.Label == "" || c.Label == t.Label) && (c.Serial == "" || c.Serial == t.Serial) && (c.Slot == nil || *c.Slot == t.Slot)
+}

@@ -1,0 +1,66 @@
+package hsm
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// TokenInfo describes a slot of a module and the token in it (C_GetSlotInfo, C_GetTokenInfo). Padding is removed from its
+// strings; they are otherwise as the token gives them, so print them with care.
+type TokenInfo struct {
+	Slot         uint
+	Label        string
+	Manufacturer string
+	Model        string
+	Serial       string
+	Hardware     string   // version of the hardware, "major.minor"
+	Firmware     string   // version of the firmware, "major.minor"
+	Flags        []string // names of the CKF_ flags that are set, without the prefix
+	Initialized  bool
+	URI          string // RFC 7512 URI that selects the token
+	Problem      string // why the rest is empty, for a slot that gave no answer
+
+	flags, maxSessions uint
+}
+
+// Object describes one object on the token.
+type Object struct {
+	Class   string // CKO_ name, such as CKO_PRIVATE_KEY
+	KeyType string // CKK_ name; empty for what is no key
+	Label   string
+	ID      []byte // CKA_ID
+	Bits    int    // size of the key in bits; 0: the token does not say
+	KID     string // of ours only
+	Version int    // of ours only
+	// Status is "ours" for an object of a version that the Token serves, "half" for the rest of an operation that was cut
+	// off, and "foreign" for what other tools made.
+	Status   string
+	Evidence *provider.Evidence // of private and secret keys
+	URI      string             // RFC 7512 URI that selects the object
+	Problem  string             // what could not be read
+}
+
+// The statuses of an Object.
+const (
+	StatusOurs    = "ours"
+	StatusHalf    = "half"
+	StatusForeign = "foreign"
+)
+
+// Tokens describes every slot of a module that has a token. It initialises the module for the time of the call unless
+// this process has it open already. Errors as for [Open].
+func Tokens(ctx context.Context, module string) ([]TokenInfo, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := checkModule(module); err != nil {
+		return nil, err
+	}
+	return listTokens(ctx, module)
+}
+
+func quote(s string) string { return strconv.QuoteToGraphic(s) }
+
+func utoa(n uint) string { return strconv.FormatUint(uint64(n), 10) }
