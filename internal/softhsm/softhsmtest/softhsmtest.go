@@ -15,8 +15,8 @@ import (
 const RequireEnv = "HSMMIRROR_REQUIRE_SOFTHSM2"
 
 var (
-	shared   *softhsm.HSM
-	errNoHSM = errors.New("softhsmtest.Main was not called")
+	shared *softhsm.HSM
+	absent error // why there is no HSM
 )
 
 // Main makes an HSM with the given tokens, points the process at it by SOFTHSM2_CONF, runs the tests, removes the HSM and
@@ -29,7 +29,7 @@ var (
 func Main(m *testing.M, labels ...string) (code int) {
 	hsm, err := start(labels)
 	if errors.Is(err, softhsm.ErrMissing) && os.Getenv(RequireEnv) == "" || errors.Is(err, errNoCgo) {
-		errNoHSM = err
+		absent = err
 		return m.Run()
 	}
 	if err != nil {
@@ -49,8 +49,11 @@ func Main(m *testing.M, labels ...string) (code int) {
 // Get returns the HSM that [Main] made. It skips the test, and says why, if there is none.
 func Get(t testing.TB) *softhsm.HSM {
 	t.Helper()
+	if absent != nil {
+		t.Skip(absent)
+	}
 	if shared == nil {
-		t.Skip(errNoHSM)
+		t.Fatal("softhsmtest.Main was not called by TestMain")
 	}
 	return shared
 }
