@@ -116,9 +116,9 @@ func (c class) endsSession() bool { return c.outage() }
 // needsLogin tells whether the token must be logged in to again.
 func (c class) needsLogin() bool { return c == classLogin }
 
-// needsLook tells whether the token must be asked for its info before the code is believed: it may be gone though the code
+// suspicious tells whether the token must be asked for its info before the code is believed: it may be gone though the code
 // says otherwise, or be well though the code says it is gone.
-func (c class) needsLook() bool {
+func (c class) suspicious() bool {
 	return c == classKey || c == classToken || c == classDevice || c == classVendor
 }
 

@@ -243,7 +243,7 @@ func TestCodeTableHoldsTogether(t *testing.T) {
 }
 
 func TestClassDecides(t *testing.T) {
-	const callersFault, outage, endsSession, needsLogin, needsLook, needsInit = 1, 2, 4, 8, 16, 32
+	const callersFault, outage, endsSession, needsLogin, suspicious, needsInit = 1, 2, 4, 8, 16, 32
 	rows := []struct {
 		class class
 		name  string
@@ -253,12 +253,12 @@ func TestClassDecides(t *testing.T) {
 		{classCaller, "caller", callersFault},
 		{classPIN, "pin", callersFault},
 		{classBusy, "busy", 0},
-		{classKey, "key", needsLook},
+		{classKey, "key", suspicious},
 		{classSession, "session", outage | endsSession},
 		{classLogin, "login", needsLogin},
-		{classToken, "token", outage | endsSession | needsLook},
-		{classDevice, "device", outage | endsSession | needsLook},
-		{classVendor, "vendor", outage | endsSession | needsLook},
+		{classToken, "token", outage | endsSession | suspicious},
+		{classDevice, "device", outage | endsSession | suspicious},
+		{classVendor, "vendor", outage | endsSession | suspicious},
 		{classFatal, "fatal", outage | endsSession | needsInit},
 	}
 	for _, r := range rows {
@@ -266,7 +266,7 @@ func TestClassDecides(t *testing.T) {
 			got := 0
 			for bit, is := range map[int]bool{
 				callersFault: r.class.callersFault(), outage: r.class.outage(), endsSession: r.class.endsSession(),
-				needsLogin: r.class.needsLogin(), needsLook: r.class.needsLook(), needsInit: r.class.needsInit(),
+				needsLogin: r.class.needsLogin(), suspicious: r.class.suspicious(), needsInit: r.class.needsInit(),
 			} {
 				if is {
 					got |= bit
