@@ -1,0 +1,258 @@
+// Package fileops holds the file operations that a store's files are made with, and says of each what is atomic and what
+// is durable when it returns. What it reads may be hostile.
+//
+//	Create    a new file appears whole or not at all, and never takes the place of another; durable
+//	Replace   a file changes from its old content to the new in one step; durable
+//	Remove    a file is gone; durable
+//	Mkdir     a directory appears; durable
+//	ReadFile  regular files of a limited size only; never follows a link out, never waits on a FIFO
+//	Lock      one holder on the machine; a process that dies lets go
+//
+// Durable means: after a power cut the file system shows the new state, given a disk that keeps what it acknowledged to
+// fsync. A new file is written and synced under a temporary name in the top of its [Dir], then linked or renamed to its
+// own name, then the directory is synced. A step that fails leaves the old state, and no temporary file unless removing
+// that fails too. One exception: if only the last sync of a directory fails, the new state stands, but may be lost in a
+// power cut; the call returns the error.
+//
+// Files are made with mode 0600, directories with 0700.
+package fileops
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// tempPrefix begins the name of every temporary file. It begins with a dot, as no name of a store's own does.
+const tempPrefix = ".tmp-"
+
+// Dir is an open directory. Names are slash-separated paths below it, and reach nothing outside, also not through
+// symbolic links ([os.Root]). Every error is an *fs.PathError with the whole path.
+type Dir struct {
+	root *os.Root
+	path string
+	hook Hook
+}
+
+// Open opens a directory. hook may be nil.
+func Open(path string, hook Hook) (*Dir, error) {
+	d := &Dir{path: path, hook: hook}
+	err := d.step(Op{Kind: OpOpen, Name: "."}, func() (err error) {
+		d.root, err = os.OpenRoot(path)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Make makes the directory path, whose parent exists. It is no error if a directory is there.
+func Make(path string, hook Hook) error {
+	parent, err := Open(filepath.Dir(path), hook)
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	return parent.Mkdir(filepath.Base(path))
+}
+
+// Close ends the use of d.
+func (d *Dir) Close() error { return d.root.Close() }
+
+// Sub opens a directory below d. A symbolic link is refused with [ErrType], like whatever else is no directory.
+func (d *Dir) Sub(name string) (*Dir, error) {
+	info, err := d.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, d.fail("open", name, wrongType(fs.ModeDir, info))
+	}
+	var root *os.Root
+	err = d.step(Op{Kind: OpOpen, Name: name}, func() error {
+		root, err = d.root.OpenRoot(name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	sub := &Dir{root: root, path: d.Path(name), hook: d.hook.below(name)}
+	if opened, err := root.Stat("."); err != nil || !os.SameFile(info, opened) {
+		sub.Close()
+		return nil, d.fail("open", name, fmt.Errorf("%w: it was replaced meanwhile", ErrType))
+	}
+	return sub, nil
+}
+
+// Path returns the whole path of name, for messages.
+func (d *Dir) Path(name string) string { return filepath.Join(d.path, filepath.FromSlash(name)) }
+
+// Create makes the file name with the given content, and its directory too if only that is missing. fs.ErrExist if
+// something stands there, whatever it is. On file systems without hard links (FAT) that check and the making are two
+// steps, so that callers must hold a lock there.
+func (d *Dir) Create(name string, data []byte) (err error) {
+	temp, err := d.stage(data)
+	if err != nil {
+		return err
+	}
+	err = d.publish(temp, name)
+	made := false
+	if parent := path.Dir(name); errors.Is(err, fs.ErrNotExist) {
+		if err = d.step(Op{Kind: OpMkdir, Name: parent}, func() error { return d.root.Mkdir(parent, 0o700) }); err == nil {
+			made = true
+			err = d.publish(temp, name)
+		}
+	}
+	// The link above is the new file already. What is left here is swept later if it can't be removed now.
+	_ = d.unlink(temp)
+	if err != nil {
+		if made {
+			_ = d.unlink(path.Dir(name))
+		}
+		return err
+	}
+	err = d.syncDir(path.Dir(name))
+	if made && err == nil {
+		err = d.syncDir(path.Dir(path.Dir(name)))
+	}
+	return err
+}
+
+// Replace gives the file name the given content, whether or not it was there.
+func (d *Dir) Replace(name string, data []byte) error {
+	temp, err := d.stage(data)
+	if err != nil {
+		return err
+	}
+	if err := d.rename(temp, name); err != nil {
+		_ = d.unlink(temp)
+		return err
+	}
+	return d.syncDir(path.Dir(name))
+}
+
+// Remove removes a file or an empty directory.
+func (d *Dir) Remove(name string) error {
+	if err := d.unlink(name); err != nil {
+		return err
+	}
+	return d.syncDir(path.Dir(name))
+}
+
+// Mkdir makes a directory. It is no error if one is there.
+func (d *Dir) Mkdir(name string) error {
+	err := d.step(Op{Kind: OpMkdir, Name: name}, func() error { return d.root.Mkdir(name, 0o700) })
+	if errors.Is(err, fs.ErrExist) {
+		info, lerr := d.Lstat(name)
+		if lerr != nil {
+			return lerr
+		}
+		if info.IsDir() {
+			return nil
+		}
+		return d.fail("mkdir", name, wrongType(fs.ModeDir, info))
+	}
+	if err != nil {
+		return err
+	}
+	return d.syncDir(path.Dir(name))
+}
+
+// Sweep removes the temporary files that a writer left when it died. The caller holds the lock of all writers, so that
+// none of them is in use.
+func (d *Dir) Sweep() error {
+	names, err := d.List()
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.DeleteFunc(names, func(n string) bool { return !isTemp(n) }) {
+		if err := d.unlink(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isTemp(name string) bool {
+	random, ok := strings.CutPrefix(name, tempPrefix)
+	_, err := hex.DecodeString(random)
+	return ok && err == nil
+}
+
+// stage writes data to a new temporary file, syncs it and returns its name. On an error there is no such file.
+func (d *Dir) stage(data []byte) (name string, err error) {
+	var b [8]byte
+	rand.Read(b[:])
+	name = tempPrefix + hex.EncodeToString(b[:])
+	var f *os.File
+	err = d.step(Op{Kind: OpCreate, Name: name}, func() error {
+		f, err = d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	err = d.step(Op{Kind: OpWrite, Name: name, Data: data}, func() error { _, err := f.Write(data); return err })
+	if err == nil {
+		err = d.step(Op{Kind: OpSync, Name: name}, f.Sync)
+	}
+	if cerr := f.Close(); err == nil && cerr != nil {
+		err = d.fail("close", name, cerr)
+	}
+	if err != nil {
+		_ = d.unlink(name)
+		return "", err
+	}
+	return name, nil
+}
+
+// publish gives a staged file its name, which must be free. The temporary name may stay.
+func (d *Dir) publish(temp, name string) error {
+	err := d.step(Op{Kind: OpLink, Name: temp, To: name}, func() error { return d.root.Link(temp, name) })
+	if !withoutLinks(err) {
+		return err
+	}
+	if _, err := d.Lstat(name); err == nil {
+		return d.fail("create", name, fs.ErrExist)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return d.rename(temp, name)
+}
+
+// withoutLinks tells whether err is what a file system that has no hard links answers to link(2).
+func withoutLinks(err error) bool {
+	return errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.ENOTSUP)
+}
+
+func (d *Dir) rename(from, to string) error {
+	return d.step(Op{Kind: OpRename, Name: from, To: to}, func() error { return d.root.Rename(from, to) })
+}
+
+func (d *Dir) unlink(name string) error {
+	return d.step(Op{Kind: OpRemove, Name: name}, func() error { return d.root.Remove(name) })
+}
+
+// syncDir makes the names in a directory durable. Some file systems have nothing to sync there and answer EINVAL.
+func (d *Dir) syncDir(name string) error {
+	return d.step(Op{Kind: OpSyncDir, Name: name}, func() error {
+		f, err := d.root.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := f.Sync(); !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
+			return err
+		}
+		return nil
+	})
+}
