@@ -2,15 +2,74 @@ package hsm
 
 import "fmt"
 
-// Numbers of PKCS#11 v3.0 that miekg/pkcs11 v1.1.2, which stops at v2.40, lacks. They carry the specification's names.
+// Numbers of PKCS#11 v3.0 that the code uses, from pkcs11t.h. They stand here because miekg/pkcs11 needs cgo, and lacks those
+// that are younger than v2.40.
 const (
-	CKM_EC_EDWARDS_KEY_PAIR_GEN    = 0x1055 // Current Mechanisms v3.0, section 2.3
-	CKM_EC_MONTGOMERY_KEY_PAIR_GEN = 0x1056
-	CKM_EDDSA                      = 0x1057
-	CKM_AES_KEY_WRAP_KWP           = 0x210B // RFC 5649; CKM_AES_KEY_WRAP_PAD differs between modules
+	ckoData        = 0x00
+	ckoCertificate = 0x01
+	ckoPublicKey   = 0x02
+	ckoPrivateKey  = 0x03
+	ckoSecretKey   = 0x04
 
-	CKK_EC_EDWARDS    = 0x40
-	CKK_EC_MONTGOMERY = 0x41
+	ckkRSA           = 0x00
+	ckkEC            = 0x03
+	ckkGenericSecret = 0x10
+	ckkAES           = 0x1F
+	ckkSHA256HMAC    = 0x2B
+	ckkECEdwards     = 0x40
+	ckkECMontgomery  = 0x41
+
+	ckaClass           = 0x000
+	ckaToken           = 0x001
+	ckaPrivate         = 0x002
+	ckaLabel           = 0x003
+	ckaApplication     = 0x010
+	ckaValue           = 0x011
+	ckaKeyType         = 0x100
+	ckaID              = 0x102
+	ckaSensitive       = 0x103
+	ckaEncrypt         = 0x104
+	ckaDecrypt         = 0x105
+	ckaWrap            = 0x106
+	ckaUnwrap          = 0x107
+	ckaSign            = 0x108
+	ckaVerify          = 0x10A
+	ckaDerive          = 0x10C
+	ckaModulus         = 0x120
+	ckaPublicExponent  = 0x122
+	ckaPrivateExponent = 0x123
+	ckaPrime1          = 0x124
+	ckaPrime2          = 0x125
+	ckaExponent1       = 0x126
+	ckaExponent2       = 0x127
+	ckaCoefficient     = 0x128
+	ckaPublicKeyInfo   = 0x129
+	ckaExtractable     = 0x162
+	ckaECParams        = 0x180
+	ckaECPoint         = 0x181
+
+	ckmRSAPKCSKeyPairGen      = 0x0000
+	ckmRSAPKCS                = 0x0001
+	ckmRSAX509                = 0x0003
+	ckmRSAPKCSOAEP            = 0x0009
+	ckmRSAPKCSPSS             = 0x000D
+	ckmSHA256                 = 0x0250
+	ckmSHA256HMAC             = 0x0251
+	ckmSHA384                 = 0x0260
+	ckmSHA512                 = 0x0270
+	ckmGenericSecretKeyGen    = 0x0350
+	ckmECKeyPairGen           = 0x1040
+	ckmECDSA                  = 0x1041
+	ckmECDH1Derive            = 0x1050
+	ckmECEdwardsKeyPairGen    = 0x1055 // Current Mechanisms v3.0 section 2.3
+	ckmECMontgomeryKeyPairGen = 0x1056
+	ckmEdDSA                  = 0x1057
+	ckmAESKeyGen              = 0x1080
+	ckmAESGCM                 = 0x1087
+
+	ckgMGF1SHA256 = 0x02
+	ckgMGF1SHA384 = 0x03
+	ckgMGF1SHA512 = 0x04
 )
 
 // mechanismName returns the CKM_ name of a mechanism, such as CKM_ECDSA; for an unknown one its number.

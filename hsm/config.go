@@ -23,6 +23,8 @@ type Config struct {
 	Label  string // CKA_LABEL of the token
 	Serial string // its serial number
 	Slot   *uint  // its slot ID
+	// Manufacturer and Model, where given, must match too; they select no token by themselves.
+	Manufacturer, Model string
 
 	// PIN returns the user PIN whenever the Token logs in: once for each connection. Nil: no login, which shows and uses
 	// only what the token gives to everyone.
@@ -91,6 +93,12 @@ func (c Config) selection() string {
 	if c.Slot != nil {
 		parts = append(parts, "slot "+utoa(*c.Slot))
 	}
+	if c.Manufacturer != "" {
+		parts = append(parts, "manufacturer "+quote(c.Manufacturer))
+	}
+	if c.Model != "" {
+		parts = append(parts, "model "+quote(c.Model))
+	}
 	return strings.Join(parts, " and ")
 }
 
@@ -107,5 +115,7 @@ func (c Config) name() string {
 
 // matches tells whether a token is the wanted one.
 func (c Config) matches(t TokenInfo) bool {
-	return (c.Label == "" || c.Label == t.Label) && (c.Serial == "" || c.Serial == t.Serial) && (c.Slot == nil || *c.Slot == t.Slot)
+	same := func(want, got string) bool { return want == "" || want == got }
+	return same(c.Label, t.Label) && same(c.Serial, t.Serial) && same(c.Manufacturer, t.Manufacturer) && same(c.Model, t.Model) &&
+		(c.Slot == nil || *c.Slot == t.Slot)
 }

@@ -1,0 +1,164 @@
+package hsm
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// Adoption says which key that another tool made shall become ours, and as what.
+type Adoption struct {
+	ID    []byte // CKA_ID of the key's objects; with Label, both must match
+	Label string // their CKA_LABEL
+
+	KID    string                // empty: random
+	Alg    provider.KeyAlg       // empty: the only one that fits; an RSA key needs it
+	Uses   []provider.KeyUse     // empty: all that the algorithm allows
+	Export provider.ExportPolicy // empty: ExportNone; other than that promises more than the token may allow
+	Tags   map[string]string
+}
+
+// Adopt gives a record to one key that another tool made, so that it becomes the first version of a key of ours. It changes
+// nothing of the key's own objects. The pair is proved first. ErrNotFound if no private or secret key matches; ErrInvalid if
+// several do, or the key is ours already, or Alg does not fit it; ErrUnsupported if it has no CKA_ID, shares it, or its public
+// half can't be found out; ErrExists if the kid is taken.
+func (t *Token) Adopt(ctx context.Context, a Adoption) (provider.KeyRef, error) {
+	if err := t.begin(ctx); err != nil {
+		return provider.KeyRef{}, err
+	}
+	if len(a.ID) == 0 && a.Label == "" {
+		return provider.KeyRef{}, provider.Invalidf("adopt: want the CKA_ID or the label of a key")
+	}
+	private, objects, err := t.adoptable(ctx, a)
+	if err != nil {
+		return provider.KeyRef{}, err
+	}
+	spec, err := a.spec(private, objects)
+	if err != nil {
+		return provider.KeyRef{}, err
+	}
+	unlock, err := t.kids.lock(ctx, spec.KID)
+	if err != nil {
+		return provider.KeyRef{}, err
+	}
+	defer unlock()
+	k, err := t.reload(ctx, spec.KID)
+	if err != nil {
+		return provider.KeyRef{}, err
+	}
+	if k.version(0) != nil {
+		return provider.KeyRef{}, provider.Exists(spec.KID, 0)
+	}
+	rec := newRecord(spec)
+	rec.Version, rec.ID, rec.Stage = k.next(), hex.EncodeToString(private.id), live
+	rec.Imported = private.evidence == nil || private.evidence.Local == nil || !*private.evidence.Local
+	rec.Bits = 0 // what it is shows now
+	if _, err := t.proved(ctx, &rec, objects); err != nil {
+		return provider.KeyRef{}, err
+	}
+	if err := t.write(ctx, rec); err != nil {
+		return provider.KeyRef{}, err
+	}
+	return t.made(ctx, rec)
+}
+
+// adoptable returns the one private or secret key that a names, and all objects with its CKA_ID.
+func (t *Token) adoptable(ctx context.Context, a Adoption) (*object, []*object, error) {
+	objects, err := t.link.find(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var found []*object
+	for _, o := range objects {
+		isKey := o.class == ckoPrivateKey || o.class == ckoSecretKey
+		if isKey && (len(a.ID) == 0 || bytes.Equal(o.id, a.ID)) && (a.Label == "" || o.label == a.Label) {
+			found = append(found, o)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return nil, nil, fmt.Errorf("%w: no private or secret key with CKA_ID %q and label %s", provider.ErrNotFound, hex.EncodeToString(a.ID), quote(a.Label))
+	case len(found) > 1:
+		return nil, nil, provider.Invalidf("adopt: %d private or secret keys match: name one by CKA_ID and label", len(found))
+	case len(found[0].id) == 0:
+		return nil, nil, provider.Unsupportedf("adopt %s: it has no CKA_ID, so nothing ties it to its public half: give both the same one first", quote(a.Label))
+	}
+	private := found[0]
+	var same []*object
+	for _, o := range objects {
+		if !bytes.Equal(o.id, private.id) {
+			continue
+		}
+		if (o.class == ckoPrivateKey || o.class == ckoSecretKey) && o != private {
+			return nil, nil, provider.Unsupportedf("adopt %s: another private or secret key has the same CKA_ID: give it one of its own first", quote(private.label))
+		}
+		same = append(same, o)
+	}
+	return private, same, t.unrecorded(objects, private)
+}
+
+// unrecorded returns provider.ErrInvalid if a live record names the key.
+func (t *Token) unrecorded(objects []*object, private *object) error {
+	records, _ := locate(objects)
+	for _, r := range records {
+		if r.Stage == live && bytes.Equal(r.idBytes(), private.id) {
+			return provider.Invalidf("adopt %s: it is %q already", quote(private.label), r.jwkKID())
+		}
+	}
+	return nil
+}
+
+// spec says what the key becomes.
+func (a Adoption) spec(private *object, objects []*object) (provider.KeySpec, error) {
+	spec := provider.KeySpec{KID: a.KID, Alg: a.Alg, Uses: a.Uses, Export: a.Export, Label: private.label, Tags: a.Tags}
+	if len(spec.Label) > provider.MaxLabel {
+		spec.Label = ""
+	}
+	fits := algsOf(private, objects)
+	switch {
+	case len(fits) == 0:
+		return spec, provider.Unsupportedf("adopt %s: no algorithm is for its key type %s", quote(private.label), keyTypeName(private.keyType))
+	case spec.Alg == "" && len(fits) > 1:
+		return spec, provider.Invalidf("adopt %s: want its algorithm, one of %v", quote(private.label), fits)
+	case spec.Alg == "":
+		spec.Alg = fits[0]
+	}
+	if err := spec.Alg.Validate(); err != nil {
+		return spec, err
+	}
+	if !slices.Contains(fits, spec.Alg) {
+		return spec, provider.Invalidf("adopt %s as %s: want one of %v", quote(private.label), spec.Alg, fits)
+	}
+	if private.class == ckoSecretKey {
+		spec.Bits = sizeOf(private)
+	}
+	return spec.Normalize()
+}
+
+// algsOf returns the algorithms that a key can be for by its type and curve.
+func algsOf(private *object, objects []*object) []provider.KeyAlg {
+	switch private.keyType {
+	case ckkRSA:
+		return []provider.KeyAlg{provider.RSAPSSSHA256, provider.RSAPKCS1SHA256, provider.RSAOAEPSHA256}
+	case ckkECEdwards:
+		return []provider.KeyAlg{provider.Ed25519}
+	case ckkECMontgomery:
+		return []provider.KeyAlg{provider.X25519}
+	case ckkAES:
+		return []provider.KeyAlg{provider.AES256GCM}
+	case ckkGenericSecret, ckkSHA256HMAC:
+		return []provider.KeyAlg{provider.HMACSHA256}
+	case ckkEC:
+		for _, o := range objects {
+			if c, err := curveOf(o.ecParams); err == nil && o.class == ckoPublicKey {
+				return []provider.KeyAlg{c.alg}
+			}
+		}
+		return []provider.KeyAlg{provider.ECDSAP256SHA256, provider.ECDSAP384SHA384, provider.ECDSAP521SHA512}
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package hsm
+
+import (
+	"context"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// need is what an algorithm needs of a token.
+type need struct {
+	create uint // mechanism that generates a key
+	use    uint // mechanism of its operation
+	bytes  bool // CK_MECHANISM_INFO counts its sizes in bytes
+}
+
+var needs = map[provider.KeyAlg]need{
+	provider.AES256GCM:       {ckmAESKeyGen, ckmAESGCM, true},
+	provider.HMACSHA256:      {ckmGenericSecretKeyGen, ckmSHA256HMAC, false},
+	provider.Ed25519:         {ckmECEdwardsKeyPairGen, ckmEdDSA, false},
+	provider.X25519:          {ckmECMontgomeryKeyPairGen, ckmECDH1Derive, false},
+	provider.RSAOAEPSHA256:   {ckmRSAPKCSKeyPairGen, ckmRSAPKCSOAEP, false},
+	provider.RSAPSSSHA256:    {ckmRSAPKCSKeyPairGen, ckmRSAPKCSPSS, false},
+	provider.RSAPKCS1SHA256:  {ckmRSAPKCSKeyPairGen, ckmRSAPKCS, false},
+	provider.ECDSAP256SHA256: {ckmECKeyPairGen, ckmECDSA, false},
+	provider.ECDSAP384SHA384: {ckmECKeyPairGen, ckmECDSA, false},
+	provider.ECDSAP521SHA512: {ckmECKeyPairGen, ckmECDSA, false},
+}
+
+// Capabilities says what the token can do, by its mechanisms and their key sizes.
+func (t *Token) Capabilities(ctx context.Context) (provider.Capabilities, error) {
+	if err := t.begin(ctx); err != nil {
+		return provider.Capabilities{}, err
+	}
+	info, mechanisms, err := t.link.token(ctx)
+	if err != nil {
+		return provider.Capabilities{}, err
+	}
+	c := provider.Capabilities{Store: "pkcs11", Features: []provider.Feature{provider.FeaturePersistent, provider.FeatureNonExportable}}
+	for _, alg := range provider.Algs() {
+		s := support(alg, mechanisms)
+		if alg == provider.RSAOAEPSHA256 && s.Use && (refusesOAEPSHA256(info) || t.rawOAEP.Load()) {
+			s.Note = "the token does the raw RSA step (CKM_RSA_X_509); the padding is removed in this process, in constant time"
+		}
+		c.Algs = append(c.Algs, s)
+	}
+	return c, nil
+}
+
+// support says what a token with these mechanisms can do with an algorithm.
+func support(alg provider.KeyAlg, mechanisms map[uint]mechanismInfo) provider.AlgSupport {
+	n, s := needs[alg], provider.AlgSupport{Alg: alg}
+	_, s.Use = mechanisms[n.use]
+	s.Import = s.Use
+	if !s.Use {
+		s.Missing = mechanismName(n.use)
+		return s
+	}
+	info, ok := mechanisms[n.create]
+	if !ok {
+		s.Missing = mechanismName(n.create)
+		return s
+	}
+	s.MinBits, s.MaxBits = sizes(alg, n, info)
+	if s.Create = s.MinBits <= s.MaxBits; !s.Create {
+		s.MinBits, s.MaxBits, s.Missing = 0, 0, mechanismName(n.create)+" of this size"
+	}
+	return s
+}
+
+// sizes returns the sizes in bits that both the algorithm and the mechanism allow. A mechanism without an upper bound gives
+// none; those whose unit modules don't agree on (generic secrets, the Edwards and Montgomery curves) are not asked.
+func sizes(alg provider.KeyAlg, n need, info mechanismInfo) (least, most int) {
+	least, _, most = alg.Bits()
+	if alg == provider.HMACSHA256 || alg.KeyType() == "OKP" || info.max == 0 {
+		return least, most
+	}
+	unit := 1
+	if n.bytes {
+		unit = 8
+	}
+	return max(least, int(info.min)*unit), min(most, int(info.max)*unit)
+}
+
+// canCreate returns provider.ErrUnsupported, with the missing mechanism, if the token can't make the key.
+func (t *Token) canCreate(ctx context.Context, spec provider.KeySpec) error {
+	_, mechanisms, err := t.link.token(ctx)
+	if err != nil {
+		return err
+	}
+	s := support(spec.Alg, mechanisms)
+	switch {
+	case !s.Create:
+		return provider.Unsupportedf("create a %s key: the token lacks %s", spec.Alg, s.Missing)
+	case spec.Bits < s.MinBits || spec.Bits > s.MaxBits:
+		return provider.Unsupportedf("create a %s key of %d bits: the token makes %d to %d", spec.Alg, spec.Bits, s.MinBits, s.MaxBits)
+	}
+	return nil
+}
+
+// canUse returns provider.ErrUnsupported, with the missing mechanism, if the token can't work with keys of alg.
+func (t *Token) canUse(ctx context.Context, alg provider.KeyAlg) error {
+	_, mechanisms, err := t.link.token(ctx)
+	if err != nil {
+		return err
+	}
+	if s := support(alg, mechanisms); !s.Use {
+		return provider.Unsupportedf("use a %s key: the token lacks %s", alg, s.Missing)
+	}
+	return nil
+}
+
+// refusesOAEPSHA256 names the modules that are known to list CKM_RSA_PKCS_OAEP and to take SHA-1 only: SoftHSM2, up to 2.7.0 at
+// least. With others it shows at the first decryption.
+func refusesOAEPSHA256(t TokenInfo) bool { return t.Manufacturer == "SoftHSM project" }

@@ -1,0 +1,143 @@
+package hsm
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// DestroyKey destroys one version, or all. A version that is cut off on its way is finished by the next write to the key: its
+// tombstone is written first, and from then on it is not found.
+func (t *Token) DestroyKey(ctx context.Context, kid string, n int) (provider.Destruction, error) {
+	done := provider.Destruction{KID: kid}
+	if err := t.begin(ctx); err != nil {
+		return done, err
+	}
+	if err := provider.ValidateKID(kid); err != nil {
+		return done, err
+	}
+	if n < 1 && n != provider.AllVersions {
+		return done, provider.Invalidf("destroy version %d: want 1 or more, or AllVersions", n)
+	}
+	unlock, err := t.kids.lock(ctx, kid)
+	if err != nil {
+		return done, err
+	}
+	defer unlock()
+	k, err := t.reload(ctx, kid)
+	if err != nil {
+		return done, err
+	}
+	targets := k.targets(n)
+	if len(targets) == 0 {
+		return done, provider.NotFound(kid, max(n, 0))
+	}
+	for _, r := range targets {
+		if err = t.destroyVersion(ctx, r); err != nil {
+			break
+		}
+		done.Versions = append(done.Versions, r.Version)
+	}
+	return done, t.settle(ctx, kid, err)
+}
+
+// targets returns the records of what DestroyKey has to destroy: live versions, also those that can't be served because their
+// objects are damaged.
+func (k *key) targets(n int) []*located {
+	var targets []*located
+	for _, r := range k.records {
+		if r.Stage == live && (n == provider.AllVersions || n == r.Version) {
+			targets = append(targets, r)
+		}
+	}
+	return targets
+}
+
+// destroyVersion writes the tombstone, destroys the key objects and the live record.
+func (t *Token) destroyVersion(ctx context.Context, r *located) error {
+	tomb := record{
+		Format: recordFormat, Stage: destroyed, KID: r.KID, Version: r.Version, ID: r.ID,
+		Alg: r.Alg, Bits: r.Bits, Uses: r.Uses, Export: r.Export, Created: r.Created, ActiveFrom: r.ActiveFrom, RetireAfter: r.RetireAfter,
+	}
+	if err := t.write(ctx, tomb); err != nil {
+		return err
+	}
+	if err := t.removeKeys(ctx, r.idBytes()); err != nil {
+		return fmt.Errorf("destroy %q: %w", r.jwkKID(), t.restore(ctx, r, err))
+	}
+	if err := t.link.destroy(ctx, r.object); err != nil {
+		return fmt.Errorf("destroy %q: %w", r.jwkKID(), err)
+	}
+	return nil
+}
+
+// restore takes the tombstone of a key back that the token refuses to destroy, so that it is not lost from sight. After an
+// outage the tombstone stays: the key may be gone.
+func (t *Token) restore(ctx context.Context, r *located, why error) error {
+	if provider.IsOutage(why) || ctx.Err() != nil {
+		return why
+	}
+	objects, err := t.link.find(ctx, recordsOf(r.KID)...)
+	if err != nil {
+		return why
+	}
+	records, _ := locate(objects)
+	for _, tomb := range records {
+		if tomb.Stage == destroyed && tomb.Version == r.Version && tomb.ID == r.ID {
+			if err := t.link.destroy(ctx, tomb.object); err != nil {
+				return fmt.Errorf("%w (and its tombstone stays: %v)", why, err)
+			}
+		}
+	}
+	return why
+}
+
+// settle reads the key anew after a destroy, finishes what was cut off earlier, and removes the tombstones that nothing needs.
+func (t *Token) settle(ctx context.Context, kid string, why error) error {
+	ctx, cancel := t.afterwards(ctx)
+	defer cancel()
+	k, err := t.reload(ctx, kid)
+	if err != nil {
+		if why == nil {
+			why = err
+		}
+		return why
+	}
+	for _, r := range k.spare {
+		if r.Stage == destroyed {
+			continue
+		}
+		if err := t.link.destroy(ctx, r.object); err != nil {
+			return joinWhy(why, err)
+		}
+	}
+	for _, r := range k.records {
+		if r.Stage == destroyed && !k.needs(r, now()) {
+			if err := t.link.destroy(ctx, r.object); err != nil {
+				return joinWhy(why, err)
+			}
+		}
+	}
+	if _, err := t.reload(ctx, kid); err != nil {
+		return joinWhy(why, err)
+	}
+	return why
+}
+
+// needs tells whether a tombstone has to stay: the highest one keeps its number taken; one that had become active keeps the
+// versions before it from coming back.
+func (k *key) needs(tomb *located, at time.Time) bool {
+	if tomb.Version == k.next()-1 {
+		return true
+	}
+	return tomb.active(at) && len(k.versions) > 0 && k.versions[0].Version < tomb.Version
+}
+
+func joinWhy(why, err error) error {
+	if why == nil {
+		return err
+	}
+	return why
+}

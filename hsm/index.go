@@ -1,0 +1,228 @@
+package hsm
+
+import (
+	"cmp"
+	"crypto"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// index is what is known of the keys on the token in one epoch.
+type index struct {
+	epoch    uint64
+	at       time.Time // when it was enumerated
+	keys     map[string]*key
+	problems []error // of records that name no key
+}
+
+// key is one kid as it was found. It is never changed; a change replaces it.
+type key struct {
+	kid      string
+	versions []*version // live ones, ascending
+	records  []*located // of every version ever, as far as the token still has them; ascending, the furthest stage of each
+	spare    []*located // records that a further stage has overtaken
+	problems []error
+}
+
+// located is a record and the data object that holds it.
+type located struct {
+	*record
+	object *object
+}
+
+// version is one live version.
+type version struct {
+	*located
+	private *object          // private or secret key; nil for a public half that was imported alone
+	public  crypto.PublicKey // nil for a secret key
+	jwk     provider.JWK
+}
+
+// locate reads the records among objects. What can't be read is a problem with its place.
+func locate(objects []*object) (records []*located, problems []error) {
+	for _, o := range objects {
+		if o.class != ckoData || o.application != application {
+			continue
+		}
+		r, err := parseRecord(o.value)
+		switch {
+		case o.problem != nil:
+			problems = append(problems, o.problem)
+		case err != nil:
+			problems = append(problems, fmt.Errorf("data object %s: %w", quote(o.label), err))
+		case r.KID != o.label:
+			problems = append(problems, fmt.Errorf("%w: data object %s holds the record of kid %q", provider.ErrTampered, quote(o.label), r.KID))
+		default:
+			records = append(records, &located{r, o})
+		}
+	}
+	return records, problems
+}
+
+// byVersion sorts records and keeps the furthest stage of each version. Two live records of one version with different
+// objects are a problem: neither is served.
+func (k *key) byVersion(records []*located) {
+	slices.SortStableFunc(records, func(a, b *located) int {
+		return cmp.Or(cmp.Compare(a.Version, b.Version), cmp.Compare(b.rank(), a.rank()))
+	})
+	for _, r := range records {
+		n := len(k.records)
+		if n == 0 || k.records[n-1].Version != r.Version {
+			k.records = append(k.records, r)
+			continue
+		}
+		k.spare = append(k.spare, r)
+		if first := k.records[n-1]; first.Stage == live && r.Stage == live && first.ID != r.ID {
+			k.problems = append(k.problems, fmt.Errorf("%w: two keys on the token claim to be %q", provider.ErrTampered, r.jwkKID()))
+			first.record = &record{KID: r.KID, Version: r.Version, ID: first.ID, Stage: claimed, ActiveFrom: first.ActiveFrom}
+		}
+	}
+}
+
+// next is the number of the next version.
+func (k *key) next() int {
+	n := 0
+	for _, r := range k.records {
+		n = max(n, r.Version)
+	}
+	return n + 1
+}
+
+// states evaluates the schedules of all versions at now, by version.
+func (k *key) states(now time.Time) map[int]provider.State {
+	var schedules []provider.Schedule
+	var numbers []int
+	for _, r := range k.records {
+		if r.Stage == live || r.Stage == destroyed {
+			schedules, numbers = append(schedules, r.schedule()), append(numbers, r.Version)
+		}
+	}
+	states := make(map[int]provider.State, len(numbers))
+	for i, s := range provider.States(now, schedules) {
+		states[numbers[i]] = s
+	}
+	return states
+}
+
+// version returns a live version, 0 for the highest; nil if there is none.
+func (k *key) version(n int) *version {
+	if k == nil || len(k.versions) == 0 {
+		return nil
+	}
+	if n == 0 {
+		return k.versions[len(k.versions)-1]
+	}
+	i, ok := slices.BinarySearchFunc(k.versions, n, func(v *version, n int) int { return cmp.Compare(v.Version, n) })
+	if !ok {
+		return nil
+	}
+	return k.versions[i]
+}
+
+// active returns the version that signs at now; nil if there is none.
+func (k *key) active(now time.Time) *version {
+	states := k.states(now)
+	for _, v := range slices.Backward(k.versions) {
+		if states[v.Version] == provider.Active {
+			return v
+		}
+	}
+	return nil
+}
+
+// ref describes a version at now.
+func (k *key) ref(v *version, now time.Time) provider.KeyRef {
+	r := v.ref()
+	r.State = k.states(now)[v.Version]
+	r.Provenance = provider.FromPrimary(now)
+	return r
+}
+
+// ref describes the version without its state.
+func (v *version) ref() provider.KeyRef {
+	r := provider.KeyRef{
+		KID: v.KID, Version: v.Version, Alg: v.Alg, Bits: v.Bits, Uses: v.Uses, Export: v.Export, Label: v.Label, Tags: v.Tags,
+		Created: v.Created, ActiveFrom: v.ActiveFrom, RetireAfter: v.retireAfter(),
+		Fingerprint: v.Fingerprint, Imported: v.Imported, Private: v.private != nil,
+	}.Clone()
+	if v.private != nil {
+		r.Evidence = v.private.evidence
+	}
+	return r
+}
+
+// assemble joins a live record with its objects. objects are those with the record's CKA_ID.
+func assemble(r *located, objects []*object) (*version, error) {
+	v := &version{located: r}
+	var err error
+	for _, o := range objects {
+		if hex.EncodeToString(o.id) != r.ID {
+			continue
+		}
+		switch {
+		case o.class == ckoPrivateKey && o.keyType == keyTypeOf(r.Alg), o.class == ckoSecretKey && r.Alg.Class() == provider.Symmetric:
+			if v.private != nil {
+				return nil, fmt.Errorf("%w: %q: two private keys have its CKA_ID %s", provider.ErrTampered, r.jwkKID(), r.ID)
+			}
+			v.private = o
+		case o.class == ckoPublicKey && o.keyType == keyTypeOf(r.Alg):
+			if v.public, err = publicKey(o); err != nil {
+				return nil, fmt.Errorf("%w: %q: public key object: %w", provider.ErrTampered, r.jwkKID(), err)
+			}
+		}
+	}
+	switch {
+	case v.private == nil && !r.PublicOnly:
+		return nil, fmt.Errorf("%w: %q: its key object is gone from the token", provider.ErrTampered, r.jwkKID())
+	case r.Alg.Class() == provider.Symmetric:
+		return v, nil
+	case v.public == nil:
+		return v, errNoPublic
+	}
+	return v, v.publish()
+}
+
+// errNoPublic means that the public key object is missing; the private key may tell what it was.
+var errNoPublic = fmt.Errorf("%w: the public key object is gone from the token", provider.ErrTampered)
+
+// publish makes the version's JWK. The public half must be the one that was proved when the record was written: anyone can
+// put a public key object on most tokens, without a PIN.
+func (v *version) publish() error {
+	fingerprint, err := provider.Thumbprint(v.public)
+	if err != nil {
+		return err
+	}
+	if v.Fingerprint == "" { // in the making; a live record on the token has one
+		v.Fingerprint = fingerprint
+	}
+	if fingerprint != v.Fingerprint {
+		return fmt.Errorf("%w: %q: the public key object has fingerprint %s: want %s", provider.ErrTampered, v.jwkKID(), fingerprint, v.Fingerprint)
+	}
+	v.jwk, err = provider.NewJWK(v.ref(), v.public)
+	return err
+}
+
+func (r *record) jwkKID() string { return provider.JWKKID(r.KID, r.Version) }
+
+func (r *record) rank() int {
+	return map[stage]int{claimed: 1, live: 2, destroyed: 3}[r.Stage]
+}
+
+// keyTypeOf returns the CKK_ value of an algorithm's pairs.
+func keyTypeOf(a provider.KeyAlg) uint {
+	switch {
+	case a.KeyType() == "RSA":
+		return ckkRSA
+	case a.KeyType() == "EC":
+		return ckkEC
+	case a == provider.Ed25519:
+		return ckkECEdwards
+	case a == provider.X25519:
+		return ckkECMontgomery
+	}
+	return ckkGenericSecret
+}

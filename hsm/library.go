@@ -1,0 +1,273 @@
+//go:build cgo
+
+package hsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ThalesIgnite/crypto11"
+	"github.com/miekg/pkcs11"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// library is a PKCS#11 module as this process has it loaded, once for all Tokens on it.
+//
+// crypto11 initialises the module when the first Token joins and finalises it when the last one leaves. In between lies one
+// connection epoch.
+type library struct {
+	path string
+	p11  *pkcs11.Ctx
+
+	// inside is held for reading during every call into the module, and for writing while it is initialised or finalised:
+	// C_Finalize crashes the process, on every module that was tried, if another thread is inside. It guards epoch.
+	inside sync.RWMutex
+	epoch  uint64 // 0: not initialised
+
+	mu      sync.Mutex // held for the whole of join, leave and restart; taken before inside
+	started uint64     // epochs so far
+	members map[*conn]*crypto11.Context
+	users   int // guarded by libraries.mu
+}
+
+// libraries holds the loaded modules by path.
+var libraries = struct {
+	mu sync.Mutex
+	m  map[string]*library
+}{m: map[string]*library{}}
+
+// loadLibrary returns the module at path, loaded. The caller calls unload once.
+func loadLibrary(path string) (*library, error) {
+	if strings.Contains(path, "/") {
+		if p, err := filepath.EvalSymlinks(path); err == nil {
+			path = p
+		}
+	}
+	libraries.mu.Lock()
+	defer libraries.mu.Unlock()
+	l := libraries.m[path]
+	if l == nil {
+		p11 := pkcs11.New(path)
+		if p11 == nil {
+			return nil, provider.Invalidf("module %s: want a PKCS#11 library: it can't be loaded or has no C_GetFunctionList", path)
+		}
+		l = &library{path: path, p11: p11, members: map[*conn]*crypto11.Context{}}
+		libraries.m[path] = l
+	}
+	l.users++
+	return l, nil
+}
+
+// unload gives the module back. One with a thread still inside stays loaded.
+func (l *library) unload() {
+	libraries.mu.Lock()
+	defer libraries.mu.Unlock()
+	if l.users--; l.users > 0 || !l.inside.TryLock() {
+		return
+	}
+	defer l.inside.Unlock()
+	delete(libraries.m, l.path)
+	l.p11.Destroy()
+}
+
+// join makes c a member of the current epoch, or begins one, on the one token that cfg selects.
+func (l *library) join(c *conn, cfg Config) (*member, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.emptyLocked(cfg.Timeout); err != nil {
+		return nil, err
+	}
+	defer l.inside.Unlock()
+	info, err := l.pickLocked(cfg)
+	if err != nil {
+		return nil, err
+	}
+	slot := int(info.Slot)
+	c11, err := crypto11.Configure(&crypto11.Config{
+		Path:              l.path,
+		SlotNumber:        &slot,
+		LoginNotSupported: true, // one login for both libraries, ours
+		MaxSessions:       sessionLimit(cfg.Sessions, info.maxSessions) + 1,
+		PoolWaitTimeout:   cfg.Timeout,
+	})
+	if err != nil {
+		l.endLocked() // crypto11 finalises the module when it fails, whoever else is on it
+		return nil, c.fail("C_Initialize", cause(err))
+	}
+	if l.epoch == 0 {
+		l.started++
+		l.epoch = l.started
+	}
+	l.members[c] = c11
+	return &member{lib: l, epoch: l.epoch, info: info, c11: c11}, nil
+}
+
+// leave ends c's membership; the last one to leave finalises the module.
+func (l *library) leave(c *conn, wait time.Duration) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c11 := l.members[c]
+	if c11 == nil {
+		return nil
+	}
+	if err := l.emptyLocked(wait); err != nil {
+		return err
+	}
+	defer l.inside.Unlock()
+	delete(l.members, c)
+	c.closeSessions()
+	if len(l.members) == 0 {
+		l.epoch = 0
+	}
+	if err := c11.Close(); err != nil {
+		return c.fail("C_Finalize", cause(err))
+	}
+	return nil
+}
+
+// restart ends the given epoch, if it lasts still, so that the next join initialises the module afresh.
+func (l *library) restart(epoch uint64, wait time.Duration) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.emptyLocked(wait); err != nil {
+		return err
+	}
+	defer l.inside.Unlock()
+	if l.epoch == epoch {
+		l.endLocked()
+	}
+	return nil
+}
+
+// endLocked finalises the module under all its members, who notice by the epoch. inside is held for writing.
+func (l *library) endLocked() {
+	for c, c11 := range l.members {
+		_ = c11.Close() // on a dead token the sessions and C_Finalize may fail; there is nothing more to do about them
+		delete(l.members, c)
+	}
+	l.epoch = 0
+}
+
+// emptyLocked takes inside for writing as soon as no call is in the module, or gives up after wait. Polling keeps a waiting
+// writer from holding up the readers.
+func (l *library) emptyLocked(wait time.Duration) error {
+	for deadline := time.Now().Add(wait); !l.inside.TryLock(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return errWedged
+		}
+	}
+	return nil
+}
+
+// errWedged means the module can be neither initialised nor finalised for now, and never if the call stays away.
+var errWedged = fmt.Errorf("%w: a call into the module has not come back, so it can't be started afresh: if it stays away, only a new process helps", provider.ErrUnavailable)
+
+// pickLocked returns the token that cfg selects. Without an epoch it initialises the module for as long as it looks.
+func (l *library) pickLocked(cfg Config) (TokenInfo, error) {
+	tokens, err := l.tokensLocked()
+	if err != nil {
+		return TokenInfo{}, err
+	}
+	var found []TokenInfo
+	for _, t := range tokens {
+		if t.Problem == "" && cfg.matches(t) {
+			found = append(found, t)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return TokenInfo{}, fmt.Errorf("%w: no token with %s: the module shows %s", provider.ErrUnavailable, cfg.selection(), summary(tokens))
+	}
+	return TokenInfo{}, provider.Invalidf("%d tokens with %s: want one: select by serial number: %s", len(found), cfg.selection(), summary(found))
+}
+
+// tokensLocked describes every token of the module.
+func (l *library) tokensLocked() ([]TokenInfo, error) {
+	if l.epoch == 0 {
+		if err := l.p11.Initialize(); err != nil {
+			return nil, initializeError(l.path, err)
+		}
+		defer func() { _ = l.p11.Finalize() }()
+	}
+	slots, err := l.p11.GetSlotList(true)
+	if err != nil {
+		return nil, newError("", "C_GetSlotList", err)
+	}
+	tokens := make([]TokenInfo, len(slots))
+	for i, slot := range slots {
+		tokens[i] = readToken(l.p11, slot)
+	}
+	return tokens, nil
+}
+
+// listTokens is Tokens behind its checks.
+func listTokens(_ context.Context, module string) ([]TokenInfo, error) {
+	l, err := loadLibrary(module)
+	if err != nil {
+		return nil, err
+	}
+	defer l.unload()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.emptyLocked(DefaultTimeout); err != nil {
+		return nil, err
+	}
+	defer l.inside.Unlock()
+	return l.tokensLocked()
+}
+
+// initializeError says what a refused C_Initialize means.
+func initializeError(path string, err error) error {
+	e := newError("", "C_Initialize", err)
+	switch {
+	case errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)):
+		return fmt.Errorf("%w: module %s: something else in this process has initialised it already: %v", provider.ErrInvalid, path, e)
+	case errors.Is(err, pkcs11.Error(pkcs11.CKR_ARGUMENTS_BAD)):
+		return fmt.Errorf("%w: module %s: it needs initialisation arguments, as NSS does: %v", provider.ErrUnsupported, path, e)
+	}
+	return e
+}
+
+// sessionLimit returns how many sessions the pool may hold: what is wanted, less where the token allows less. One more is
+// kept for the login and one by crypto11.
+func sessionLimit(want int, most uint) int {
+	const kept = 2
+	if most == pkcs11.CK_EFFECTIVELY_INFINITE || most == pkcs11.CK_UNAVAILABLE_INFORMATION || most >= uint(want)+kept {
+		return want
+	}
+	return max(1, int(most)-kept)
+}
+
+// cause returns the module's own error behind what crypto11 returned.
+func cause(err error) error {
+	for {
+		c, ok := err.(interface{ Cause() error })
+		if !ok {
+			return err
+		}
+		err = c.Cause()
+	}
+}
+
+// summary lists tokens in a few words each.
+func summary(tokens []TokenInfo) string {
+	if len(tokens) == 0 {
+		return "no token"
+	}
+	parts := make([]string, len(tokens))
+	for i, t := range tokens {
+		parts[i] = fmt.Sprintf("label %s serial %s slot %d", quote(t.Label), quote(t.Serial), t.Slot)
+		if t.Problem != "" {
+			parts[i] = fmt.Sprintf("slot %d (%s)", t.Slot, t.Problem)
+		}
+	}
+	return strings.Join(parts, "; ")
+}

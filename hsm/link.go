@@ -1,0 +1,125 @@
+package hsm
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// link is all that a Token asks of a PKCS#11 module, at the level of operations rather than calls, so that something else
+// than a module in this process may stand behind it. Each method returns within ctx or the configured time limit, and its
+// error wraps a provider error; most are an [*Error].
+//
+// Objects belong to the connection epoch in which they were found. A method that is given one from another epoch returns
+// errEpoch without asking the token.
+type link interface {
+	// token describes the token as it was when the connection was made, and the mechanisms that it offers.
+	token(ctx context.Context) (TokenInfo, map[uint]mechanismInfo, error)
+
+	// alive returns nil while the connection is up, at the cost of no call. Otherwise it returns what every other method
+	// would return; before the first connection it makes one.
+	alive(ctx context.Context) error
+
+	// epoch is the current epoch; 0 before the first.
+	epoch() uint64
+
+	// find returns the objects that have all the given attributes, with what could be read of each. It asks the token for
+	// its info afterwards, because a token that went away may show no objects and no error.
+	find(ctx context.Context, match ...attribute) ([]*object, error)
+
+	// publicParts returns o, a private key or certificate, with what its public half can be rebuilt from.
+	publicParts(ctx context.Context, o *object) (*object, error)
+
+	// generate makes a key on the token.
+	generate(ctx context.Context, g generation) error
+
+	// create stores an object (C_CreateObject) and returns it as far as it is known.
+	create(ctx context.Context, template []attribute) (*object, error)
+
+	// destroy removes an object. An object that is gone already is no error.
+	destroy(ctx context.Context, o *object) error
+
+	// sign, decrypt and encrypt are one operation each, with a private or secret key.
+	sign(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error)
+	decrypt(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error)
+	encrypt(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error)
+
+	// derive returns the 32 bytes of CKM_ECDH1_DERIVE without a key derivation function.
+	derive(ctx context.Context, key *object, peer []byte) ([]byte, error)
+
+	// random returns n bytes of C_GenerateRandom.
+	random(ctx context.Context, n int) ([]byte, error)
+
+	// close ends the connection. It waits for calls in flight no longer than the time limit.
+	close() error
+}
+
+// attribute is a PKCS#11 attribute to set or to search for; value is a bool, uint, string or []byte.
+type attribute struct {
+	typ   uint
+	value any
+}
+
+// mechanism is a PKCS#11 mechanism with the parameters that it takes, if any.
+type mechanism struct {
+	typ  uint
+	pss  *pssParams
+	oaep *oaepParams
+	gcm  *gcmParams
+}
+
+// pssParams is CK_RSA_PKCS_PSS_PARAMS; salt in bytes.
+type pssParams struct{ hash, mgf, salt uint }
+
+// oaepParams is CK_RSA_PKCS_OAEP_PARAMS with an encoding parameter given as data.
+type oaepParams struct {
+	hash, mgf uint
+	label     []byte
+}
+
+// gcmParams is CK_GCM_PARAMS with a tag of 128 bits.
+type gcmParams struct{ nonce, additionalData []byte }
+
+// mechanismInfo is CK_MECHANISM_INFO. The unit of the sizes is the mechanism's own: bits for RSA and EC, bytes for AES.
+type mechanismInfo struct{ min, max, flags uint }
+
+// generation says what key to make. Curve parameters are CKA_EC_PARAMS.
+type generation struct {
+	alg             algorithm
+	bits            int
+	public, private []attribute // of a pair; a secret key takes private alone
+}
+
+// algorithm is a kind of key to generate.
+type algorithm int
+
+const (
+	generateRSA algorithm = iota + 1
+	generateEC
+	generateEdwards
+	generateMontgomery
+	generateAES
+	generateSecret
+)
+
+// object is what was read of an object on the token. Absent attributes are zero.
+type object struct {
+	epoch  uint64
+	handle uint
+
+	class, keyType    uint
+	label             string
+	id                []byte
+	application       string // of data objects
+	value             []byte // of data objects and certificates
+	ecParams, ecPoint []byte
+	modulus, exponent []byte
+	publicKeyInfo     []byte // CKA_PUBLIC_KEY_INFO
+	length            int    // CKA_VALUE_LEN in bytes
+	evidence          *provider.Evidence
+	problem           error // what could not be read
+}
+
+// errMoved means that an object was found on an earlier connection. Find it again.
+var errMoved = fmt.Errorf("%w: the object was found on an earlier connection", provider.ErrUnavailable)

@@ -1,0 +1,199 @@
+package hsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// lookup returns what is known of kid while the token is up, and asks the token if nothing is, or if it is too old.
+// provider.ErrNotFound if the token holds no live version.
+func (t *Token) lookup(ctx context.Context, kid string) (*key, error) {
+	if err := t.current(ctx); err != nil {
+		return nil, err
+	}
+	t.mu.RLock()
+	k := t.idx.keys[kid]
+	t.mu.RUnlock()
+	if k.version(0) != nil {
+		return k, nil
+	}
+	k, err := t.reload(ctx, kid)
+	if err != nil {
+		return nil, err
+	}
+	if k.version(0) == nil {
+		return nil, errors.Join(append([]error{provider.NotFound(kid, 0)}, k.problems...)...)
+	}
+	return k, nil
+}
+
+// lookupVersion is lookup for one version, 0 for the highest. A version whose record stands and whose objects do not is a
+// problem, and no provider.ErrNotFound.
+func (t *Token) lookupVersion(ctx context.Context, kid string, n int) (*key, *version, error) {
+	if err := t.begin(ctx); err != nil {
+		return nil, nil, err
+	}
+	if err := errors.Join(provider.ValidateKID(kid), provider.ValidateVersion(n)); err != nil {
+		return nil, nil, err
+	}
+	k, err := t.lookup(ctx, kid)
+	if err != nil {
+		return nil, nil, err
+	}
+	if v := k.version(n); v != nil {
+		return k, v, nil
+	}
+	if k, err = t.reload(ctx, kid); err != nil { // another process may have made it
+		return nil, nil, err
+	}
+	if v := k.version(n); v != nil {
+		return k, v, nil
+	}
+	return nil, nil, provider.NotFound(kid, n)
+}
+
+// current makes sure that the index is of this epoch and no older than Config.RefreshAfter.
+func (t *Token) current(ctx context.Context) error {
+	if err := t.link.alive(ctx); err != nil {
+		return err
+	}
+	if t.fresh() {
+		return nil
+	}
+	select {
+	case t.refresh <- struct{}{}:
+		defer func() { <-t.refresh }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if t.fresh() {
+		return nil
+	}
+	return t.enumerate(ctx)
+}
+
+func (t *Token) fresh() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.idx.epoch != 0 && t.idx.epoch == t.link.epoch() && time.Since(t.idx.at) < t.cfg.RefreshAfter
+}
+
+// enumerate reads the whole token into a new index. What this Token changed in the meantime stays as the change left it.
+func (t *Token) enumerate(ctx context.Context) error {
+	t.mu.RLock()
+	before := t.changes
+	t.mu.RUnlock()
+	at := time.Now()
+	objects, err := t.link.find(ctx)
+	if err != nil {
+		return err
+	}
+	next := index{at: at, epoch: t.link.epoch(), keys: map[string]*key{}}
+	if len(objects) > 0 {
+		next.epoch = objects[0].epoch
+	}
+	records, problems := locate(objects)
+	next.problems = problems
+	byKID := map[string][]*located{}
+	for _, r := range records {
+		byKID[r.KID] = append(byKID[r.KID], r)
+	}
+	byID := map[string][]*object{}
+	for _, o := range objects {
+		byID[string(o.id)] = append(byID[string(o.id)], o)
+	}
+	for kid, rs := range byKID {
+		k := &key{kid: kid}
+		k.byVersion(rs)
+		if err := t.assembleAll(ctx, k, func(r *located) ([]*object, error) { return byID[string(r.idBytes())], nil }); err != nil {
+			return err
+		}
+		next.keys[kid] = k
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for kid, n := range t.changed {
+		switch k := t.idx.keys[kid]; {
+		case n <= before:
+			delete(t.changed, kid)
+		case k != nil:
+			next.keys[kid] = k
+		}
+	}
+	t.idx = next
+	return nil
+}
+
+// reload reads one kid from the token.
+func (t *Token) reload(ctx context.Context, kid string) (*key, error) {
+	objects, err := t.link.find(ctx, recordsOf(kid)...)
+	if err != nil {
+		return nil, err
+	}
+	k := &key{kid: kid}
+	records, problems := locate(objects)
+	k.problems = problems
+	k.byVersion(records)
+	err = t.assembleAll(ctx, k, func(r *located) ([]*object, error) {
+		return t.link.find(ctx, attribute{ckaID, r.idBytes()})
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.changes++
+	t.changed[kid] = t.changes
+	t.idx.keys[kid] = k
+	return k, nil
+}
+
+// assembleAll joins the live records of k with the objects that objectsOf finds. What does not fit is a problem of the key, logged;
+// an error means that the token gave no answer.
+func (t *Token) assembleAll(ctx context.Context, k *key, objectsOf func(*located) ([]*object, error)) error {
+	for _, r := range k.records {
+		if r.Stage != live {
+			continue
+		}
+		objects, err := objectsOf(r)
+		if err != nil {
+			return err
+		}
+		v, err := assemble(r, objects)
+		if errors.Is(err, errNoPublic) {
+			err = t.rebuildPublic(ctx, v, objects)
+		}
+		switch {
+		case provider.IsOutage(err):
+			return err
+		case err != nil:
+			k.problems = append(k.problems, err)
+			t.cfg.Logger.Warn("key on the token left out", slog.String("kid", k.kid), slog.Int("version", r.Version), slog.Any("error", err))
+		default:
+			k.versions = append(k.versions, v)
+		}
+	}
+	return nil
+}
+
+// rebuildPublic finds out a public half whose object is missing, from the private key or a certificate beside it.
+func (t *Token) rebuildPublic(ctx context.Context, v *version, objects []*object) error {
+	for _, o := range objects {
+		if o != v.private && o.class != ckoCertificate {
+			continue
+		}
+		parts, err := t.link.publicParts(ctx, o)
+		if err != nil {
+			return err
+		}
+		if v.public, err = publicKey(parts); err == nil {
+			return v.publish()
+		}
+	}
+	return fmt.Errorf("%q: %w, and neither the private key nor a certificate tells it", v.jwkKID(), errNoPublic)
+}

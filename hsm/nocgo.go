@@ -1,0 +1,16 @@
+//go:build !cgo
+
+package hsm
+
+import (
+	"context"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// errNoCgo is what every use of the package returns in such a program.
+var errNoCgo = provider.Unsupportedf("PKCS#11: this program was built without cgo, which loading a module needs: build it with CGO_ENABLED=1 and a C compiler")
+
+func newLink(Config) (link, error) { return nil, errNoCgo }
+
+func listTokens(context.Context, string) ([]TokenInfo, error) { return nil, errNoCgo }

@@ -1,0 +1,92 @@
+package hsm
+
+import (
+	"context"
+	"encoding/hex"
+
+	"github.com/hsmmirror/hsmmirror/internal/p11uri"
+)
+
+// Objects describes every object on the token that this login may see, in the token's order.
+func (t *Token) Objects(ctx context.Context) ([]Object, error) {
+	if err := t.begin(ctx); err != nil {
+		return nil, err
+	}
+	info, _, err := t.link.token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := t.link.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	owners := ownersOf(found)
+	objects := make([]Object, len(found))
+	for i, o := range found {
+		objects[i] = describe(o, owners)
+		objects[i].URI = objectURI(info, objects[i])
+	}
+	return objects, nil
+}
+
+// ownersOf returns the furthest record for each CKA_ID that our records name.
+func ownersOf(objects []*object) map[string]*record {
+	owners := map[string]*record{}
+	records, _ := locate(objects)
+	for _, r := range records {
+		if o := owners[r.ID]; o == nil || r.rank() > o.rank() {
+			owners[r.ID] = r.record
+		}
+	}
+	return owners
+}
+
+func describe(o *object, owners map[string]*record) Object {
+	d := Object{
+		Class: className(o.class), Label: o.label, ID: o.id, Bits: sizeOf(o), Status: StatusForeign, Evidence: o.evidence,
+	}
+	if o.problem != nil {
+		d.Problem = o.problem.Error()
+	}
+	var owner *record
+	switch o.class {
+	case ckoPublicKey, ckoPrivateKey, ckoSecretKey:
+		d.KeyType = keyTypeName(o.keyType)
+		owner = owners[hex.EncodeToString(o.id)]
+	case ckoData:
+		if o.application != application {
+			break
+		}
+		r, err := parseRecord(o.value)
+		if err != nil {
+			d.Status, d.Problem = StatusHalf, err.Error()
+			break
+		}
+		owner = owners[r.ID]
+	}
+	if owner == nil {
+		return d
+	}
+	d.KID, d.Version, d.Status = owner.KID, owner.Version, StatusOurs
+	if owner.Stage == claimed || owner.Stage == destroyed && o.class != ckoData {
+		d.Status = StatusHalf
+	}
+	return d
+}
+
+// objectURI returns the RFC 7512 URI of an object.
+func objectURI(t TokenInfo, o Object) string {
+	u := selector(t)
+	u.Object, u.ID = &o.Label, o.ID
+	u.Type = map[string]p11uri.Type{
+		"CKO_DATA": p11uri.Data, "CKO_CERTIFICATE": p11uri.Cert, "CKO_PUBLIC_KEY": p11uri.Public, "CKO_PRIVATE_KEY": p11uri.Private, "CKO_SECRET_KEY": p11uri.SecretKey,
+	}[o.Class]
+	return u.Format()
+}
+
+// tokenURI returns the RFC 7512 URI of a token.
+func tokenURI(t TokenInfo) string { return selector(t).Format() }
+
+func selector(t TokenInfo) p11uri.URI {
+	return p11uri.URI{Token: &t.Label, Manufacturer: &t.Manufacturer, Model: &t.Model, Serial: &t.Serial}
+}

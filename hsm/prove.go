@@ -1,0 +1,100 @@
+package hsm
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdh"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// prove returns nil if the private half on the token and the public half that is about to be published belong together, and
+// the key does what its algorithm says: a signature over a nonce verifies, a message comes back, a shared secret agrees. A
+// version without a private half, or whose uses forbid the operation, has nothing to prove.
+func (t *Token) prove(ctx context.Context, v *version) error {
+	if v.private == nil {
+		return nil
+	}
+	var ok bool
+	var err error
+	nonce := make([]byte, 32)
+	rand.Read(nonce)
+	h := held{t, v, v.ref()}
+	switch {
+	case v.Alg.Signs() && h.ref.Allows(provider.UseSign):
+		ok, err = h.proveSignature(ctx, nonce)
+	case v.Alg == provider.RSAOAEPSHA256 && h.ref.Allows(provider.UseDecrypt):
+		ok, err = h.proveDecryption(ctx, nonce)
+	case v.Alg == provider.X25519 && h.ref.Allows(provider.UseDerive):
+		ok, err = h.proveAgreement(ctx)
+	case v.Alg == provider.AES256GCM && h.ref.Allows(provider.UseEncrypt) && h.ref.Allows(provider.UseDecrypt):
+		ok, err = proveCipher(ctx, &aead{h}, nonce)
+	case v.Alg == provider.HMACSHA256 && h.ref.Allows(provider.UseSign):
+		ok, err = proveMAC(ctx, &mac{h}, nonce)
+	default:
+		return nil
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("prove %q: %w", v.jwkKID(), err)
+	case !ok:
+		return fmt.Errorf("%w: prove %q: what the private half made does not fit the public half", provider.ErrTampered, v.jwkKID())
+	}
+	return nil
+}
+
+func (h held) proveSignature(ctx context.Context, nonce []byte) (bool, error) {
+	s := signer{h}
+	signature, err := s.SignContext(ctx, h.v.Alg.Digest(nonce), h.v.Alg.SignerOpts())
+	return err == nil && h.v.jwk.Verify(nonce, signature) == nil, err
+}
+
+func (h held) proveDecryption(ctx context.Context, nonce []byte) (bool, error) {
+	public, ok := h.v.public.(*rsa.PublicKey)
+	if !ok {
+		return false, nil
+	}
+	message, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, public, nonce, nil)
+	if err != nil {
+		return false, err
+	}
+	d := decrypter{h}
+	plain, err := d.DecryptContext(ctx, message, nil)
+	return bytes.Equal(plain, nonce), err
+}
+
+func (h held) proveAgreement(ctx context.Context) (bool, error) {
+	public, ok := h.v.public.(*ecdh.PublicKey)
+	peer, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil || !ok {
+		return false, err
+	}
+	want, err := peer.ECDH(public)
+	if err != nil {
+		return false, err
+	}
+	got, err := h.agree(ctx, peer.PublicKey())
+	return subtle.ConstantTimeCompare(got, want) == 1, err
+}
+
+func proveCipher(ctx context.Context, a *aead, nonce []byte) (bool, error) {
+	message, err := a.Encrypt(ctx, nonce, nil)
+	if err != nil {
+		return false, err
+	}
+	plain, err := a.Decrypt(ctx, message, nil)
+	return bytes.Equal(plain, nonce), err
+}
+
+func proveMAC(ctx context.Context, m *mac, nonce []byte) (bool, error) {
+	code, err := m.Sum(ctx, nonce)
+	if err != nil {
+		return false, err
+	}
+	return len(code) == sha256.Size, m.Verify(ctx, nonce, code)
+}

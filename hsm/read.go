@@ -1,0 +1,218 @@
+//go:build cgo
+
+package hsm
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/miekg/pkcs11"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// searchStep is how many handles one C_FindObjects asks for.
+const searchStep = 512
+
+func (c *conn) find(ctx context.Context, match ...attribute) ([]*object, error) {
+	var found []*object
+	err := c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
+		handles, err := c.search(s, toAttributes(match))
+		if err != nil {
+			return err
+		}
+		found = make([]*object, 0, len(handles))
+		for _, h := range handles {
+			o, err := c.read(m, s, h)
+			if err != nil {
+				return err
+			}
+			if o != nil {
+				found = append(found, o)
+			}
+		}
+		return c.present(m)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+func (c *conn) search(s pkcs11.SessionHandle, match []*pkcs11.Attribute) (all []pkcs11.ObjectHandle, err error) {
+	if err := c.lib.p11.FindObjectsInit(s, match); err != nil {
+		return nil, c.fail("C_FindObjectsInit", err)
+	}
+	defer func() {
+		if ferr := c.lib.p11.FindObjectsFinal(s); err == nil {
+			err = c.fail("C_FindObjectsFinal", ferr)
+		}
+	}()
+	for {
+		handles, _, err := c.lib.p11.FindObjects(s, searchStep)
+		if err != nil {
+			return nil, c.fail("C_FindObjects", err)
+		}
+		if len(handles) == 0 {
+			return all, nil
+		}
+		all = append(all, handles...)
+	}
+}
+
+// reader reads the attributes of one object.
+type reader struct {
+	c *conn
+	s pkcs11.SessionHandle
+	h pkcs11.ObjectHandle
+	o *object
+}
+
+// read returns what can be read of an object; nil if it is gone. What can't be read is the object's problem and hides no
+// other object. An error means that nothing at all can be read any more.
+func (c *conn) read(m *member, s pkcs11.SessionHandle, h pkcs11.ObjectHandle) (*object, error) {
+	r := reader{c, s, h, &object{epoch: m.epoch, handle: uint(h)}}
+	class, err := r.attributes(pkcs11.CKA_CLASS)
+	switch {
+	case errors.Is(err, pkcs11.Error(pkcs11.CKR_OBJECT_HANDLE_INVALID)):
+		return nil, nil
+	case err != nil:
+		r.o.problem = c.fail("C_GetAttributeValue", err)
+		return r.o, c.present(m)
+	}
+	r.o.class = toUint(class[0])
+	switch r.o.class {
+	case pkcs11.CKO_DATA:
+		r.data()
+	case pkcs11.CKO_PUBLIC_KEY:
+		r.publicKey()
+	case pkcs11.CKO_PRIVATE_KEY:
+		r.key()
+	case pkcs11.CKO_SECRET_KEY:
+		r.key()
+		r.o.length = int(toUint(r.optional(pkcs11.CKA_VALUE_LEN)[0]))
+	default:
+		values := r.optional(pkcs11.CKA_LABEL, pkcs11.CKA_ID)
+		r.o.label, r.o.id = string(values[0]), values[1]
+	}
+	return r.o, nil
+}
+
+func (r reader) data() {
+	values := r.optional(pkcs11.CKA_LABEL, pkcs11.CKA_APPLICATION)
+	r.o.label, r.o.application = string(values[0]), string(values[1])
+	if r.o.application == application {
+		r.o.value = r.required(pkcs11.CKA_VALUE)[0]
+	}
+}
+
+func (r reader) identity() {
+	values := r.optional(pkcs11.CKA_LABEL, pkcs11.CKA_ID, pkcs11.CKA_KEY_TYPE)
+	r.o.label, r.o.id, r.o.keyType = string(values[0]), values[1], toUint(values[2])
+}
+
+func (r reader) publicKey() {
+	r.identity()
+	switch r.o.keyType {
+	case pkcs11.CKK_RSA:
+		values := r.required(pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT)
+		r.o.modulus, r.o.exponent = values[0], values[1]
+	case pkcs11.CKK_EC, ckkECEdwards, ckkECMontgomery:
+		values := r.required(pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT)
+		r.o.ecParams, r.o.ecPoint = values[0], values[1]
+	}
+}
+
+// key reads a private or secret key and the evidence of its protection.
+func (r reader) key() {
+	r.identity()
+	values := r.optional(pkcs11.CKA_SENSITIVE, pkcs11.CKA_EXTRACTABLE, pkcs11.CKA_ALWAYS_SENSITIVE, pkcs11.CKA_NEVER_EXTRACTABLE,
+		pkcs11.CKA_LOCAL, pkcs11.CKA_KEY_GEN_MECHANISM)
+	r.o.evidence = &provider.Evidence{
+		Sensitive: toBool(values[0]), Extractable: toBool(values[1]), AlwaysSensitive: toBool(values[2]), NeverExtractable: toBool(values[3]),
+		Local: toBool(values[4]),
+	}
+	if m := values[5]; len(m) > 0 && toUint(m) != pkcs11.CK_UNAVAILABLE_INFORMATION {
+		r.o.evidence.KeyGenMechanism = mechanismName(toUint(m))
+	}
+}
+
+// publicParts reads from a private key or certificate what its public half can be rebuilt from.
+func (c *conn) publicParts(ctx context.Context, o *object) (*object, error) {
+	parts := *o
+	err := c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
+		if o.epoch != m.epoch {
+			return errMoved
+		}
+		r := reader{c, s, pkcs11.ObjectHandle(o.handle), &parts}
+		if o.class == pkcs11.CKO_CERTIFICATE {
+			parts.value = r.optional(pkcs11.CKA_VALUE)[0]
+			return nil
+		}
+		values := r.optional(pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT, pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT, ckaPublicKeyInfo)
+		parts.modulus, parts.exponent, parts.ecParams, parts.ecPoint, parts.publicKeyInfo = values[0], values[1], values[2], values[3], values[4]
+		return nil
+	})
+	return &parts, err
+}
+
+// attributes reads several attributes in one call.
+func (r reader) attributes(types ...uint) ([][]byte, error) {
+	template := make([]*pkcs11.Attribute, len(types))
+	for i, t := range types {
+		template[i] = pkcs11.NewAttribute(t, nil)
+	}
+	read, err := r.c.lib.p11.GetAttributeValue(r.s, r.h, template)
+	if err != nil {
+		return nil, err
+	}
+	values := make([][]byte, len(types))
+	for i, a := range read {
+		values[i] = a.Value
+	}
+	return values, nil
+}
+
+// optional reads what it can: all at once, and where the module refuses, one by one, because one unknown attribute makes
+// miekg drop the values of all. What is not there stays nil.
+func (r reader) optional(types ...uint) [][]byte {
+	if values, err := r.attributes(types...); err == nil {
+		return values
+	}
+	values := make([][]byte, len(types))
+	for i, t := range types {
+		if v, err := r.attributes(t); err == nil {
+			values[i] = v[0]
+		}
+	}
+	return values
+}
+
+// required is optional for attributes without which the object is no use: it notes a problem.
+func (r reader) required(types ...uint) [][]byte {
+	values, err := r.attributes(types...)
+	if err != nil {
+		r.o.problem = fmt.Errorf("%s %s: %w", className(r.o.class), quote(r.o.label), r.c.fail("C_GetAttributeValue", err))
+		return make([][]byte, len(types))
+	}
+	return values
+}
+
+// toBool reads a CK_BBOOL; nil if there is none.
+func toBool(b []byte) *bool {
+	if len(b) != 1 {
+		return nil
+	}
+	v := b[0] != 0
+	return &v
+}
+
+// toUint reads a CK_ULONG in the machine's byte order; 0 if there is none.
+func toUint(b []byte) uint {
+	if len(b) != 8 {
+		return 0
+	}
+	return uint(binary.NativeEndian.Uint64(b))
+}

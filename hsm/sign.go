@@ -1,0 +1,176 @@
+package hsm
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"errors"
+	"io"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// Signer returns the signer of a version. A signature is one C_SignInit and one C_Sign on a session that is logged in.
+func (t *Token) Signer(ctx context.Context, kid string, n int) (provider.Signer, error) {
+	k, v, err := t.lookupVersion(ctx, kid, n)
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		if v = k.active(now()); v == nil {
+			return nil, provider.Unsupportedf("sign with %q: it has no active version", kid)
+		}
+	}
+	if err := v.usable("sign", v.Alg.Signs(), provider.UseSign); err != nil {
+		return nil, err
+	}
+	return &signer{held{t, v, k.ref(v, now())}}, nil
+}
+
+// usable checks that a version can be put to an operation: that its algorithm is for it, that one of uses is among its own,
+// and that the private half is here.
+func (v *version) usable(operation string, fits bool, uses ...provider.KeyUse) error {
+	switch {
+	case !fits:
+		return provider.Unsupportedf("%s with %q: a %s key is not for that", operation, v.jwkKID(), v.Alg)
+	case v.private == nil:
+		return provider.Unsupportedf("%s with %q: the token holds only its public half", operation, v.jwkKID())
+	}
+	for _, u := range uses {
+		if v.ref().Allows(u) {
+			return nil
+		}
+	}
+	return provider.Invalidf("%s with %q: its uses are %v", operation, v.jwkKID(), v.Uses)
+}
+
+// held is a version that a caller holds on to. It outlives connections: its objects are found again when they have to be.
+type held struct {
+	t   *Token
+	v   *version
+	ref provider.KeyRef
+}
+
+// KeyRef describes the version as it was when it was asked for.
+func (h *held) KeyRef() provider.KeyRef { return h.ref.Clone() }
+
+// use runs f with the version's private key object. If the object was found on an earlier connection, or its handle is not
+// valid any more, use finds it again by its CKA_ID and tries f once more.
+func (h *held) use(ctx context.Context, f func(private *object) ([]byte, error)) ([]byte, error) {
+	if err := h.t.begin(ctx); err != nil {
+		return nil, err
+	}
+	v := h.t.known(h.v)
+	out, err := f(v.private)
+	if !lostHandle(err) {
+		return out, err
+	}
+	k, err := h.t.reload(ctx, v.KID)
+	if err != nil {
+		return nil, err
+	}
+	again := k.version(v.Version)
+	switch {
+	case again == nil:
+		return nil, errors.Join(append([]error{provider.NotFound(v.KID, v.Version)}, k.problems...)...)
+	case again.ID != v.ID || again.private == nil:
+		return nil, provider.NotFound(v.KID, v.Version)
+	}
+	return f(again.private)
+}
+
+// known returns the latest that is known of the key that v is, and v itself if that is nothing.
+func (t *Token) known(v *version) *version {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if w := t.idx.keys[v.KID].version(v.Version); w != nil && w.ID == v.ID && w.private != nil {
+		return w
+	}
+	return v
+}
+
+// lostHandle tells whether an object has to be found again.
+func lostHandle(err error) bool {
+	var e *Error
+	return errors.Is(err, errMoved) || errors.As(err, &e) && classOf(e.Code) == classKey
+}
+
+type signer struct{ held }
+
+var _ provider.Signer = (*signer)(nil)
+
+// Public returns the public half.
+func (s *signer) Public() crypto.PublicKey { return s.v.public }
+
+// Sign is SignContext bounded by Config.Timeout alone. The token draws its own random numbers, so rand is not used.
+func (s *signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return s.SignContext(context.Background(), digest, opts)
+}
+
+// SignContext signs digest on the token.
+func (s *signer) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	m, data, err := signature(s.v.Alg, s.v.public, digest, opts)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := s.use(ctx, func(private *object) ([]byte, error) { return s.t.link.sign(ctx, private, m, data) })
+	if err != nil || s.v.Alg.KeyType() != "EC" {
+		return raw, err
+	}
+	return curveFor(s.v.Alg).signatureDER(raw)
+}
+
+// signature returns the mechanism for a signature and what it is given. The padding is the algorithm's; the hash may be
+// another of the SHA-2 family, because TLS and SSH choose it.
+func signature(alg provider.KeyAlg, public crypto.PublicKey, digest []byte, opts crypto.SignerOpts) (mechanism, []byte, error) {
+	if opts == nil {
+		return mechanism{}, nil, provider.Invalidf("sign with a %s key: no options: want at least the hash", alg)
+	}
+	pss, isPSS := opts.(*rsa.PSSOptions)
+	if isPSS != (alg == provider.RSAPSSSHA256) {
+		return mechanism{}, nil, provider.Invalidf("sign with a %s key: options of type %T ask for another padding", alg, opts)
+	}
+	if alg == provider.Ed25519 {
+		if o, ok := opts.(*ed25519.Options); opts.HashFunc() != 0 || ok && o.Context != "" {
+			return mechanism{}, nil, provider.Invalidf("sign with an Ed25519 key: want crypto.Hash(0) and the message itself, without a context")
+		}
+		return mechanism{typ: ckmEdDSA}, digest, nil
+	}
+	h, ok := hashes[opts.HashFunc()]
+	if !ok || len(digest) != opts.HashFunc().Size() {
+		return mechanism{}, nil, provider.Invalidf("sign with a %s key: a digest of %d bytes for %v: want one of SHA-256, SHA-384 or SHA-512", alg, len(digest), opts.HashFunc())
+	}
+	switch alg {
+	case provider.RSAPSSSHA256:
+		salt, err := saltLength(pss, public.(*rsa.PublicKey))
+		return mechanism{typ: ckmRSAPKCSPSS, pss: &pssParams{h.mechanism, h.mgf, salt}}, digest, err
+	case provider.RSAPKCS1SHA256:
+		return mechanism{typ: ckmRSAPKCS}, append(append([]byte(nil), h.prefix...), digest...), nil
+	}
+	return mechanism{typ: ckmECDSA}, digest, nil
+}
+
+// hashInfo is what PKCS#11 and RSA want to know of a hash.
+type hashInfo struct {
+	mechanism, mgf uint
+	prefix         []byte // DER of DigestInfo up to the digest (RFC 8017 section 9.2 note 1)
+}
+
+var hashes = map[crypto.Hash]hashInfo{
+	crypto.SHA256: {ckmSHA256, ckgMGF1SHA256, []byte("\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20")},
+	crypto.SHA384: {ckmSHA384, ckgMGF1SHA384, []byte("\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\x04\x30")},
+	crypto.SHA512: {ckmSHA512, ckgMGF1SHA512, []byte("\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40")},
+}
+
+// saltLength returns the length of the PSS salt in bytes. Automatic means as long as the hash: what TLS, X.509 and JWA
+// want, and all that some tokens do.
+func saltLength(o *rsa.PSSOptions, public *rsa.PublicKey) (uint, error) {
+	switch size := o.Hash.Size(); {
+	case o.SaltLength == rsa.PSSSaltLengthAuto, o.SaltLength == rsa.PSSSaltLengthEqualsHash:
+		return uint(size), nil
+	case o.SaltLength < 0, o.SaltLength > public.Size()-size-2:
+		return 0, provider.Invalidf("PSS salt of %d bytes: want 0 to %d, or as long as the hash", o.SaltLength, public.Size()-size-2)
+	}
+	return uint(o.SaltLength), nil
+}

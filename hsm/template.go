@@ -1,0 +1,74 @@
+package hsm
+
+import (
+	"context"
+	"slices"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// useAttribute is the attribute that a use stands for, on the private or secret key and on the public key.
+type useAttribute struct {
+	use    provider.KeyUse
+	typ    uint
+	public bool // the use is of the public half, if there is one
+}
+
+var useAttributes = []useAttribute{
+	{provider.UseSign, ckaSign, false},
+	{provider.UseVerify, ckaVerify, true},
+	{provider.UseEncrypt, ckaEncrypt, true},
+	{provider.UseDecrypt, ckaDecrypt, false},
+	{provider.UseWrap, ckaWrap, true},
+	{provider.UseUnwrap, ckaUnwrap, false},
+	{provider.UseDerive, ckaDerive, false},
+}
+
+// generate makes the key that a record claims.
+func (t *Token) generate(ctx context.Context, r record) error {
+	g := generation{bits: r.Bits, private: r.privateTemplate()}
+	if r.Alg.Class() == provider.Asymmetric {
+		g.public = r.publicTemplate()
+	}
+	switch {
+	case r.Alg.KeyType() == "RSA":
+		g.alg = generateRSA
+	case r.Alg.KeyType() == "EC":
+		g.alg = generateEC
+	case r.Alg == provider.AES256GCM:
+		g.alg = generateAES
+	case r.Alg == provider.HMACSHA256:
+		g.alg = generateSecret
+	default:
+		g.alg = generateEdwards
+		if r.Alg == provider.X25519 {
+			g.alg = generateMontgomery
+		}
+		g.public = append(g.public, attribute{ckaKeyType, keyTypeOf(r.Alg)}, attribute{ckaECParams, curveFor(r.Alg).oid})
+		g.private = append(g.private, attribute{ckaKeyType, keyTypeOf(r.Alg)})
+	}
+	return t.link.generate(ctx, g)
+}
+
+// privateTemplate describes the private or secret key of a version.
+func (r record) privateTemplate() []attribute {
+	return append(r.commonTemplate(false),
+		attribute{ckaPrivate, true}, attribute{ckaSensitive, true}, attribute{ckaExtractable, r.Export == provider.ExportSecretWhenAllowed})
+}
+
+// publicTemplate describes the public key of a version.
+func (r record) publicTemplate() []attribute {
+	return append(r.commonTemplate(true), attribute{ckaPrivate, false})
+}
+
+// commonTemplate are the attributes of every key object, and those of the uses of this one.
+func (r record) commonTemplate(public bool) []attribute {
+	template := []attribute{{ckaToken, true}, {ckaLabel, objectLabel(r.KID, r.Version)}, {ckaID, r.idBytes()}}
+	pair := r.Alg.Class() == provider.Asymmetric
+	for _, u := range useAttributes {
+		if slices.Contains(r.Alg.Uses(), u.use) && (!pair || u.public == public) {
+			template = append(template, attribute{u.typ, slices.Contains(r.Uses, u.use)})
+		}
+	}
+	return template
+}

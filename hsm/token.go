@@ -1,0 +1,175 @@
+package hsm
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// Token is the store on one token. Its methods may be used by many goroutines at once.
+//
+// Lock order: the lock of a kid, then the refresh turn, then mu.
+type Token struct {
+	cfg    Config
+	link   link
+	closed atomic.Bool
+
+	kids    kidLocks      // held by writes, one kid at a time
+	refresh chan struct{} // the turn to enumerate; holds one value while taken
+
+	mu      sync.RWMutex
+	idx     index             // what is known of the token
+	changed map[string]uint64 // kid → number of the last change that this Token made to it
+	changes uint64
+
+	rawOAEP atomic.Bool // the token refused OAEP with SHA-256 as such
+}
+
+var (
+	_ provider.Provider       = (*Token)(nil)
+	_ provider.Signing        = (*Token)(nil)
+	_ provider.Decrypting     = (*Token)(nil)
+	_ provider.Encrypting     = (*Token)(nil)
+	_ provider.Authenticating = (*Token)(nil)
+	_ provider.KeyAgreement   = (*Token)(nil)
+	_ provider.Checking       = (*Token)(nil)
+	_ provider.Resolving      = (*Token)(nil)
+)
+
+// New returns the store on the token that cfg selects. It connects at the first call. ErrInvalid for a configuration that
+// can't work: a module that is no PKCS#11 library, no token named. ErrUnsupported without cgo.
+func New(cfg Config) (*Token, error) {
+	cfg, err := cfg.normalize()
+	if err != nil {
+		return nil, err
+	}
+	l, err := newLink(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Token{cfg: cfg, link: l, refresh: make(chan struct{}, 1), idx: index{keys: map[string]*key{}}, changed: map[string]uint64{}}, nil
+}
+
+// Open is New, and connects before it returns. ErrUnavailable if the token is not there, ErrAuth if it refuses the PIN,
+// ErrInvalid if several tokens match or something else in the process uses the module, ErrUnsupported if the module wants
+// initialisation arguments.
+func Open(ctx context.Context, cfg Config) (*Token, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	t, err := New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.link.alive(ctx); err != nil {
+		_ = t.Close() // nothing is open that could be lost
+		return nil, err
+	}
+	return t, nil
+}
+
+// begin opens every method: the context, then Close.
+func (t *Token) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if t.closed.Load() {
+		return provider.ErrClosed
+	}
+	return nil
+}
+
+// Info describes the token as it was when the connection was made.
+func (t *Token) Info(ctx context.Context) (TokenInfo, error) {
+	if err := t.begin(ctx); err != nil {
+		return TokenInfo{}, err
+	}
+	info, _, err := t.link.token(ctx)
+	return info, err
+}
+
+// Health draws a random byte on the token: an answer that no module gives from a cache.
+func (t *Token) Health(ctx context.Context) error {
+	if err := t.begin(ctx); err != nil {
+		return err
+	}
+	_, err := t.link.random(ctx, 1)
+	return err
+}
+
+// RandomBytes returns n bytes of the token's generator (C_GenerateRandom).
+func (t *Token) RandomBytes(ctx context.Context, n int) ([]byte, error) {
+	if err := t.begin(ctx); err != nil {
+		return nil, err
+	}
+	if err := provider.ValidateRandom(n); err != nil {
+		return nil, err
+	}
+	if err := t.link.alive(ctx); err != nil || n == 0 {
+		return []byte{}, err
+	}
+	return t.link.random(ctx, n)
+}
+
+// HKDF is computed in this process: its input comes from here.
+func (t *Token) HKDF(ctx context.Context, ikm, salt, info []byte, length int) ([]byte, error) {
+	if err := t.begin(ctx); err != nil {
+		return nil, err
+	}
+	return provider.HKDFSHA256(ikm, salt, info, length)
+}
+
+// Close ends the connection. It waits for calls in flight for twice Config.Timeout at most, and returns ErrUnavailable if one
+// has not come back by then: the module then stays loaded and initialised.
+func (t *Token) Close() error {
+	if t.closed.Swap(true) {
+		return nil
+	}
+	return t.link.close()
+}
+
+// now is the time of an answer, and of a version's making, to the second.
+func now() time.Time { return time.Now().UTC() }
+
+// kidLocks serialises the writes to each kid within this Token. Writes of other processes are kept apart on the token.
+type kidLocks struct {
+	mu sync.Mutex
+	m  map[string]*kidLock
+}
+
+type kidLock struct {
+	turn  chan struct{}
+	users int
+}
+
+// lock waits for kid's turn or for ctx.
+func (l *kidLocks) lock(ctx context.Context, kid string) (unlock func(), err error) {
+	l.mu.Lock()
+	if l.m == nil {
+		l.m = map[string]*kidLock{}
+	}
+	k := l.m[kid]
+	if k == nil {
+		k = &kidLock{turn: make(chan struct{}, 1)}
+		l.m[kid] = k
+	}
+	k.users++
+	l.mu.Unlock()
+	forget := func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if k.users--; k.users == 0 {
+			delete(l.m, kid)
+		}
+	}
+	select {
+	case k.turn <- struct{}{}:
+		return func() { <-k.turn; forget() }, nil
+	case <-ctx.Done():
+		forget()
+		return nil, ctx.Err()
+	}
+}
