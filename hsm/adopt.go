@@ -118,20 +118,20 @@ func (a Adoption) spec(private *object, objects []*object) (provider.KeySpec, er
 	if len(spec.Label) > provider.MaxLabel {
 		spec.Label = ""
 	}
-	fits := algsOf(private, objects)
+	algs := algsOf(private, objects)
 	switch {
-	case len(fits) == 0:
+	case len(algs) == 0:
 		return spec, provider.Unsupportedf("adopt %s: no algorithm is for its key type %s", quote(private.label), keyTypeName(private.keyType))
-	case spec.Alg == "" && len(fits) > 1:
-		return spec, provider.Invalidf("adopt %s: want its algorithm, one of %v", quote(private.label), fits)
+	case spec.Alg == "" && len(algs) > 1:
+		return spec, provider.Invalidf("adopt %s: want its algorithm, one of %v", quote(private.label), algs)
 	case spec.Alg == "":
-		spec.Alg = fits[0]
+		spec.Alg = algs[0]
 	}
 	if err := spec.Alg.Validate(); err != nil {
 		return spec, err
 	}
-	if !slices.Contains(fits, spec.Alg) {
-		return spec, provider.Invalidf("adopt %s as %s: want one of %v", quote(private.label), spec.Alg, fits)
+	if !slices.Contains(algs, spec.Alg) {
+		return spec, provider.Invalidf("adopt %s as %s: want one of %v", quote(private.label), spec.Alg, algs)
 	}
 	if private.class == ckoSecretKey {
 		spec.Bits = sizeOf(private)
@@ -139,26 +139,13 @@ func (a Adoption) spec(private *object, objects []*object) (provider.KeySpec, er
 	return spec.Normalize()
 }
 
-// algsOf returns the algorithms that a key can be for by its type and curve.
+// algsOf returns the algorithms that a key can be for by its type, and by its curve where its public key object tells it.
 func algsOf(private *object, objects []*object) []provider.KeyAlg {
-	switch private.keyType {
-	case ckkRSA:
-		return []provider.KeyAlg{provider.RSAPSSSHA256, provider.RSAPKCS1SHA256, provider.RSAOAEPSHA256}
-	case ckkECEdwards:
-		return []provider.KeyAlg{provider.Ed25519}
-	case ckkECMontgomery:
-		return []provider.KeyAlg{provider.X25519}
-	case ckkAES:
-		return []provider.KeyAlg{provider.AES256GCM}
-	case ckkGenericSecret, ckkSHA256HMAC:
-		return []provider.KeyAlg{provider.HMACSHA256}
-	case ckkEC:
-		for _, o := range objects {
-			if c, err := curveOf(o.ecParams); err == nil && o.class == ckoPublicKey {
-				return []provider.KeyAlg{c.alg}
-			}
+	algs := slices.DeleteFunc(provider.Algs(), func(a provider.KeyAlg) bool { return !fits(a, private.keyType) })
+	for _, o := range objects {
+		if c, err := curveOf(o.ecParams); err == nil && o.class == ckoPublicKey {
+			return slices.DeleteFunc(algs, func(a provider.KeyAlg) bool { return a != c.alg })
 		}
-		return []provider.KeyAlg{provider.ECDSAP256SHA256, provider.ECDSAP384SHA384, provider.ECDSAP521SHA512}
 	}
-	return nil
+	return algs
 }

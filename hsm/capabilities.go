@@ -37,8 +37,8 @@ func (t *Token) Capabilities(ctx context.Context) (provider.Capabilities, error)
 	}
 	c := provider.Capabilities{Store: "pkcs11", Features: []provider.Feature{provider.FeaturePersistent, provider.FeatureNonExportable}}
 	for _, alg := range provider.Algs() {
-		s := support(alg, mechanisms)
-		if alg == provider.RSAOAEPSHA256 && s.Use && (refusesOAEPSHA256(info) || t.rawOAEP.Load()) {
+		s := support(alg, quirksOf(info), mechanisms)
+		if alg == provider.RSAOAEPSHA256 && s.Use && (quirksOf(info).oaepSHA1Only || t.rawOAEP.Load()) {
 			s.Note = "the token does the raw RSA step (CKM_RSA_X_509); the padding is removed in this process, in constant time"
 		}
 		c.Algs = append(c.Algs, s)
@@ -47,8 +47,11 @@ func (t *Token) Capabilities(ctx context.Context) (provider.Capabilities, error)
 }
 
 // support says what a token with these mechanisms can do with an algorithm.
-func support(alg provider.KeyAlg, mechanisms map[uint]mechanismInfo) provider.AlgSupport {
+func support(alg provider.KeyAlg, q quirks, mechanisms map[uint]mechanismInfo) provider.AlgSupport {
 	n, s := needs[alg], provider.AlgSupport{Alg: alg}
+	if n.create == ckmECMontgomeryKeyPairGen && q.montgomeryIsEdwards {
+		n.create = ckmECEdwardsKeyPairGen
+	}
 	_, s.Use = mechanisms[n.use]
 	s.Import = s.Use
 	if !s.Use {
@@ -83,11 +86,11 @@ func sizes(alg provider.KeyAlg, n need, info mechanismInfo) (least, most int) {
 
 // canCreate returns provider.ErrUnsupported, with the missing mechanism, if the token can't make the key.
 func (t *Token) canCreate(ctx context.Context, spec provider.KeySpec) error {
-	_, mechanisms, err := t.link.token(ctx)
+	info, mechanisms, err := t.link.token(ctx)
 	if err != nil {
 		return err
 	}
-	s := support(spec.Alg, mechanisms)
+	s := support(spec.Alg, quirksOf(info), mechanisms)
 	switch {
 	case !s.Create:
 		return provider.Unsupportedf("create a %s key: the token lacks %s", spec.Alg, s.Missing)
@@ -99,16 +102,12 @@ func (t *Token) canCreate(ctx context.Context, spec provider.KeySpec) error {
 
 // canUse returns provider.ErrUnsupported, with the missing mechanism, if the token can't work with keys of alg.
 func (t *Token) canUse(ctx context.Context, alg provider.KeyAlg) error {
-	_, mechanisms, err := t.link.token(ctx)
+	info, mechanisms, err := t.link.token(ctx)
 	if err != nil {
 		return err
 	}
-	if s := support(alg, mechanisms); !s.Use {
+	if s := support(alg, quirksOf(info), mechanisms); !s.Use {
 		return provider.Unsupportedf("use a %s key: the token lacks %s", alg, s.Missing)
 	}
 	return nil
 }
-
-// refusesOAEPSHA256 names the modules that are known to list CKM_RSA_PKCS_OAEP and to take SHA-1 only: SoftHSM2, up to 2.7.0 at
-// least. With others it shows at the first decryption.
-func refusesOAEPSHA256(t TokenInfo) bool { return t.Manufacturer == "SoftHSM project" }

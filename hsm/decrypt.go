@@ -45,7 +45,11 @@ func (d *decrypter) DecryptContext(ctx context.Context, ciphertext []byte, opts 
 	if !ok || len(ciphertext) != public.Size() {
 		return nil, errOAEP
 	}
-	if !d.t.rawOAEP.Load() {
+	q, err := d.t.quirks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !q.oaepSHA1Only && !d.t.rawOAEP.Load() {
 		plain, err := d.use(ctx, func(private *object) ([]byte, error) {
 			return d.t.link.decrypt(ctx, private, mechanism{typ: ckmRSAPKCSOAEP, oaep: &oaepParams{ckmSHA256, ckgMGF1SHA256, label}}, ciphertext)
 		})

@@ -33,9 +33,13 @@ func (t *Token) ImportKey(ctx context.Context, spec provider.KeySpec, material p
 
 // store puts the objects of an imported key on the token, the private half first.
 func (t *Token) store(ctx context.Context, r record, m provider.ParsedMaterial) error {
+	q, err := t.quirks(ctx)
+	if err != nil {
+		return err
+	}
 	for _, template := range []func() ([]attribute, error){
-		func() ([]attribute, error) { return importPrivate(r, m) },
-		func() ([]attribute, error) { return importPublic(r, m) },
+		func() ([]attribute, error) { return importPrivate(r, q, m) },
+		func() ([]attribute, error) { return importPublic(r, q, m) },
 	} {
 		attributes, err := template()
 		if err == nil && attributes != nil {
@@ -58,13 +62,9 @@ func importError(r record, err error) error {
 }
 
 // importPrivate describes the private or secret key object; nil if there is none.
-func importPrivate(r record, m provider.ParsedMaterial) ([]attribute, error) {
+func importPrivate(r record, q quirks, m provider.ParsedMaterial) ([]attribute, error) {
 	if !m.Symmetric.Empty() {
-		keyType := uint(ckkGenericSecret)
-		if r.Alg == provider.AES256GCM {
-			keyType = ckkAES
-		}
-		return append(r.privateTemplate(), attribute{ckaClass, uint(ckoSecretKey)}, attribute{ckaKeyType, keyType},
+		return append(r.privateTemplate(), attribute{ckaClass, uint(ckoSecretKey)}, attribute{ckaKeyType, q.keyTypeOf(r.Alg)},
 			attribute{ckaValue, append([]byte(nil), m.Symmetric.Expose()...)}), nil
 	}
 	if m.Private == nil {
@@ -74,7 +74,7 @@ func importPrivate(r record, m provider.ParsedMaterial) ([]attribute, error) {
 	if err != nil {
 		return nil, err
 	}
-	template := append(r.privateTemplate(), attribute{ckaClass, uint(ckoPrivateKey)}, attribute{ckaKeyType, keyTypeOf(r.Alg)})
+	template := append(r.privateTemplate(), attribute{ckaClass, uint(ckoPrivateKey)}, attribute{ckaKeyType, q.keyTypeOf(r.Alg)})
 	if r.Alg.KeyType() != "RSA" {
 		params, _, err := encodeECPublic(m.Public)
 		return append(template, attribute{ckaECParams, params}, attribute{ckaValue, values.value}), err
@@ -86,11 +86,11 @@ func importPrivate(r record, m provider.ParsedMaterial) ([]attribute, error) {
 }
 
 // importPublic describes the public key object; nil if there is none.
-func importPublic(r record, m provider.ParsedMaterial) ([]attribute, error) {
+func importPublic(r record, q quirks, m provider.ParsedMaterial) ([]attribute, error) {
 	if m.Public == nil {
 		return nil, nil
 	}
-	template := append(r.publicTemplate(), attribute{ckaClass, uint(ckoPublicKey)}, attribute{ckaKeyType, keyTypeOf(r.Alg)})
+	template := append(r.publicTemplate(), attribute{ckaClass, uint(ckoPublicKey)}, attribute{ckaKeyType, q.keyTypeOf(r.Alg)})
 	if pub, ok := m.Public.(*rsa.PublicKey); ok {
 		modulus, exponent := encodeRSAPublic(pub)
 		return append(template, attribute{ckaModulus, modulus}, attribute{ckaPublicExponent, exponent}), nil

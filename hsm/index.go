@@ -164,12 +164,12 @@ func assemble(r *located, objects []*object) (*version, error) {
 			continue
 		}
 		switch {
-		case o.class == ckoPrivateKey && o.keyType == keyTypeOf(r.Alg), o.class == ckoSecretKey && r.Alg.Class() == provider.Symmetric:
+		case (o.class == ckoPrivateKey || o.class == ckoSecretKey) && fits(r.Alg, o.keyType):
 			if v.private != nil {
 				return nil, fmt.Errorf("%w: %q: two private keys have its CKA_ID %s", provider.ErrTampered, r.jwkKID(), r.ID)
 			}
 			v.private = o
-		case o.class == ckoPublicKey && o.keyType == keyTypeOf(r.Alg):
+		case o.class == ckoPublicKey && fits(r.Alg, o.keyType):
 			if v.public, err = publicKey(o); err != nil {
 				return nil, fmt.Errorf("%w: %q: public key object: %w", provider.ErrTampered, r.jwkKID(), err)
 			}
@@ -210,19 +210,4 @@ func (r *record) jwkKID() string { return provider.JWKKID(r.KID, r.Version) }
 
 func (r *record) rank() int {
 	return map[stage]int{claimed: 1, live: 2, destroyed: 3}[r.Stage]
-}
-
-// keyTypeOf returns the CKK_ value of an algorithm's pairs.
-func keyTypeOf(a provider.KeyAlg) uint {
-	switch {
-	case a.KeyType() == "RSA":
-		return ckkRSA
-	case a.KeyType() == "EC":
-		return ckkEC
-	case a == provider.Ed25519:
-		return ckkECEdwards
-	case a == provider.X25519:
-		return ckkECMontgomery
-	}
-	return ckkGenericSecret
 }

@@ -26,6 +26,10 @@ var useAttributes = []useAttribute{
 
 // generate makes the key that a record claims.
 func (t *Token) generate(ctx context.Context, r record) error {
+	q, err := t.quirks(ctx)
+	if err != nil {
+		return err
+	}
 	g := generation{bits: r.Bits, private: r.privateTemplate()}
 	if r.Alg.Class() == provider.Asymmetric {
 		g.public = r.publicTemplate()
@@ -41,11 +45,11 @@ func (t *Token) generate(ctx context.Context, r record) error {
 		g.alg = generateSecret
 	default:
 		g.alg = generateEdwards
-		if r.Alg == provider.X25519 {
+		if q.keyTypeOf(r.Alg) == ckkECMontgomery {
 			g.alg = generateMontgomery
 		}
-		g.public = append(g.public, attribute{ckaKeyType, keyTypeOf(r.Alg)}, attribute{ckaECParams, curveFor(r.Alg).oid})
-		g.private = append(g.private, attribute{ckaKeyType, keyTypeOf(r.Alg)})
+		g.public = append(g.public, attribute{ckaKeyType, q.keyTypeOf(r.Alg)}, attribute{ckaECParams, curveFor(r.Alg).oid})
+		g.private = append(g.private, attribute{ckaKeyType, q.keyTypeOf(r.Alg)})
 	}
 	return t.link.generate(ctx, g)
 }

@@ -1,0 +1,55 @@
+package hsm
+
+import (
+	"context"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// quirks are the ways in which a module departs from the specification and that have to be known before a call. What shows by
+// itself, such as a refused parameter, needs no entry.
+type quirks struct {
+	// oaepSHA1Only: it lists CKM_RSA_PKCS_OAEP and takes no other hash than SHA-1 (CKR_ARGUMENTS_BAD).
+	oaepSHA1Only bool
+	// montgomeryIsEdwards: it keeps X25519 keys as CKK_EC_EDWARDS, and makes them by CKM_EC_EDWARDS_KEY_PAIR_GEN.
+	montgomeryIsEdwards bool
+}
+
+// quirksOf returns the quirks of a module by what its tokens say of themselves, which also comes through p11-kit's remoting.
+func quirksOf(t TokenInfo) quirks {
+	if t.Manufacturer == "SoftHSM project" { // 2.6.1 and 2.7.0 were tried
+		return quirks{oaepSHA1Only: true, montgomeryIsEdwards: true}
+	}
+	return quirks{}
+}
+
+// keyTypeOf returns the CKK_ value of an algorithm's keys.
+func (q quirks) keyTypeOf(a provider.KeyAlg) uint {
+	switch {
+	case a.KeyType() == "RSA":
+		return ckkRSA
+	case a.KeyType() == "EC":
+		return ckkEC
+	case a == provider.Ed25519, a == provider.X25519 && q.montgomeryIsEdwards:
+		return ckkECEdwards
+	case a == provider.X25519:
+		return ckkECMontgomery
+	case a == provider.AES256GCM:
+		return ckkAES
+	}
+	return ckkGenericSecret
+}
+
+// quirks returns those of the token's module.
+func (t *Token) quirks(ctx context.Context) (quirks, error) {
+	info, _, err := t.link.token(ctx)
+	return quirksOf(info), err
+}
+
+// fits tells whether a key of the given type can be for an algorithm, with the quirks of any module.
+func fits(a provider.KeyAlg, keyType uint) bool {
+	if a == provider.HMACSHA256 && keyType == ckkSHA256HMAC {
+		return true
+	}
+	return keyType == quirks{}.keyTypeOf(a) || keyType == quirks{montgomeryIsEdwards: true}.keyTypeOf(a)
+}
