@@ -13,18 +13,22 @@ const redacted = "[redacted]"
 // share the bytes, so that Wipe reaches them all. The zero value is empty.
 type Secret struct{ box *secretBox }
 
-// secretBox stands behind a pointer because fmt prints the unexported members of a struct without asking them.
-type secretBox struct{ b []byte }
+// secretBox stands behind a pointer because fmt prints the unexported members of a struct without asking them, and holds
+// another one because %s of a pointer in such a member prints what it points to, one step deep.
+type secretBox struct{ b *[]byte }
 
 // NewSecret returns a Secret that holds a copy of b. The caller may wipe b.
-func NewSecret(b []byte) Secret { return Secret{&secretBox{slices.Clone(b)}} }
+func NewSecret(b []byte) Secret {
+	b = slices.Clone(b)
+	return Secret{&secretBox{&b}}
+}
 
 // Expose returns the bytes themselves, valid until Wipe. Neither change nor keep them.
 func (s Secret) Expose() []byte {
 	if s.box == nil {
 		return nil
 	}
-	return s.box.b
+	return *s.box.b
 }
 
 // Empty tells whether there are no bytes, or no longer any.
@@ -35,8 +39,8 @@ func (s Secret) Wipe() {
 	if s.box == nil {
 		return
 	}
-	clear(s.box.b)
-	s.box.b = nil
+	clear(*s.box.b)
+	*s.box.b = nil
 }
 
 // String returns [redacted].
