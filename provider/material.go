@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"slices"
 )
 
 // KeyMaterial is a key that comes from outside a store.
@@ -180,7 +181,7 @@ func parsePublic(b []byte) (crypto.PublicKey, error) {
 		}
 		b = block.Bytes
 	}
-	k, err := x509.ParsePKIXPublicKey(b)
+	k, err := x509.ParsePKIXPublicKey(slices.Clone(b)) // an Ed25519 key would be a part of b
 	if err != nil {
 		return nil, Invalidf("public key of %d bytes: want SubjectPublicKeyInfo in DER or PEM", len(b))
 	}
