@@ -231,7 +231,13 @@ func TestEncodeECPublicRefuses(t *testing.T) {
 }
 
 func generatePublic(t testing.TB, c *curve) crypto.PublicKey {
-	return generatePrivate(t, c).(interface{ Public() crypto.PublicKey }).Public()
+	return publicOf(t, generatePrivate(t, c))
+}
+
+func publicOf(t testing.TB, key crypto.PrivateKey) crypto.PublicKey {
+	k, ok := key.(interface{ Public() crypto.PublicKey })
+	require.True(t, ok)
+	return k.Public()
 }
 
 func generatePrivate(t testing.TB, c *curve) crypto.PrivateKey {
