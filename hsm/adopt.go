@@ -41,7 +41,7 @@ func (t *Token) Adopt(ctx context.Context, a Adoption) (provider.KeyRef, error) 
 	if err != nil {
 		return provider.KeyRef{}, err
 	}
-	unlock, err := t.kids.lock(ctx, spec.KID)
+	unlock, err := t.lock(ctx, spec.KID)
 	if err != nil {
 		return provider.KeyRef{}, err
 	}

@@ -131,6 +131,7 @@ func (c *conn) connect() (*member, error) {
 	if c.serial != "" {
 		cfg.Serial = c.serial
 	}
+	defer c.startTurn()()
 	m, err := c.lib.join(c, cfg)
 	if err != nil {
 		return nil, err

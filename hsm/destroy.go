@@ -3,6 +3,7 @@ package hsm
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -21,7 +22,7 @@ func (t *Token) DestroyKey(ctx context.Context, kid string, n int) (provider.Des
 	if n < 1 && n != provider.AllVersions {
 		return done, provider.Invalidf("destroy version %d: want 1 or more, or AllVersions", n)
 	}
-	unlock, err := t.kids.lock(ctx, kid)
+	unlock, err := t.lock(ctx, kid)
 	if err != nil {
 		return done, err
 	}
@@ -94,36 +95,48 @@ func (t *Token) restore(ctx context.Context, r *located, why error) error {
 	return why
 }
 
-// settle reads the key anew after a destroy, finishes what was cut off earlier, and removes the tombstones that nothing needs.
+// settle reads the key anew after a destroy, and removes what nothing needs any more.
 func (t *Token) settle(ctx context.Context, kid string, why error) error {
 	ctx, cancel := t.afterwards(ctx)
 	defer cancel()
 	k, err := t.reload(ctx, kid)
-	if err != nil {
-		if why == nil {
-			why = err
-		}
+	if err == nil {
+		_, err = t.tidy(ctx, k)
+	}
+	if why != nil {
 		return why
 	}
-	for _, r := range k.spare {
-		if r.Stage == destroyed {
-			continue
-		}
-		if err := t.link.destroy(ctx, r.object); err != nil {
-			return joinWhy(why, err)
-		}
-	}
+	return err
+}
+
+// tidy finishes the destroys that were cut off, and removes records that a further stage has overtaken and tombstones that
+// nothing needs. It returns what then stands on the token.
+func (t *Token) tidy(ctx context.Context, k *key) (*key, error) {
+	dead := slices.Clone(k.spare)
 	for _, r := range k.records {
 		if r.Stage == destroyed && !k.needs(r, now()) {
-			if err := t.link.destroy(ctx, r.object); err != nil {
-				return joinWhy(why, err)
-			}
+			dead = append(dead, r)
 		}
 	}
-	if _, err := t.reload(ctx, kid); err != nil {
-		return joinWhy(why, err)
+	for _, r := range dead {
+		if k.tombstoned(r) && r.Stage != destroyed {
+			if err := t.removeKeys(ctx, r.idBytes()); err != nil {
+				return k, err
+			}
+		}
+		if err := t.link.destroy(ctx, r.object); err != nil {
+			return k, err
+		}
 	}
-	return why
+	if len(dead) == 0 {
+		return k, nil
+	}
+	return t.reload(ctx, k.kid)
+}
+
+// tombstoned tells whether the version of r is destroyed.
+func (k *key) tombstoned(r *located) bool {
+	return slices.ContainsFunc(k.records, func(s *located) bool { return s.Stage == destroyed && s.Version == r.Version })
 }
 
 // needs tells whether a tombstone has to stay: the highest one keeps its number taken; one that had become active keeps the
@@ -133,11 +146,4 @@ func (k *key) needs(tomb *located, at time.Time) bool {
 		return true
 	}
 	return tomb.active(at) && len(k.versions) > 0 && k.versions[0].Version < tomb.Version
-}
-
-func joinWhy(why, err error) error {
-	if why == nil {
-		return err
-	}
-	return why
 }

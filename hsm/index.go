@@ -26,6 +26,8 @@ type key struct {
 	records  []*located // of every version ever, as far as the token still has them; ascending, the furthest stage of each
 	spare    []*located // records that a further stage has overtaken
 	problems []error
+
+	unreadable int // records of its that can't be read
 }
 
 // located is a record and the data object that holds it.

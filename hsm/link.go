@@ -24,6 +24,10 @@ type link interface {
 	// epoch is the current epoch; 0 before the first.
 	epoch() uint64
 
+	// exclusive keeps other processes of this host from writing to the token until release is called, where its module needs
+	// that. It waits as long as ctx allows.
+	exclusive(ctx context.Context) (release func(), err error)
+
 	// find returns the objects that have all the given attributes, with what could be read of each. It asks the token for
 	// its info afterwards, because a token that went away may show no objects and no error.
 	find(ctx context.Context, match ...attribute) ([]*object, error)

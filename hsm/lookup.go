@@ -110,7 +110,7 @@ func (t *Token) enumerate(ctx context.Context) error {
 	for kid, rs := range byKID {
 		k := &key{kid: kid}
 		k.byVersion(rs)
-		if err := t.assembleAll(ctx, k, func(r *located) ([]*object, error) { return byID[string(r.idBytes())], nil }); err != nil {
+		if err := t.assembleAll(ctx, k, nil, func(r *located) ([]*object, error) { return byID[string(r.idBytes())], nil }); err != nil {
 			return err
 		}
 		next.keys[kid] = k
@@ -129,17 +129,26 @@ func (t *Token) enumerate(ctx context.Context) error {
 	return nil
 }
 
-// reload reads one kid from the token.
+// reload reads the records of one kid from the token, and the objects of the versions that are not known yet on this
+// connection.
 func (t *Token) reload(ctx context.Context, kid string) (*key, error) {
+	t.mu.RLock()
+	known := t.idx.keys[kid]
+	t.mu.RUnlock()
+	return t.reloadExcept(ctx, kid, known)
+}
+
+// reloadExcept is reload with what is to be believed of the key without a look; nil: nothing.
+func (t *Token) reloadExcept(ctx context.Context, kid string, known *key) (*key, error) {
 	objects, err := t.link.find(ctx, recordsOf(kid)...)
 	if err != nil {
 		return nil, err
 	}
 	k := &key{kid: kid}
 	records, problems := locate(objects)
-	k.problems = problems
+	k.problems, k.unreadable = problems, len(problems)
 	k.byVersion(records)
-	err = t.assembleAll(ctx, k, func(r *located) ([]*object, error) {
+	err = t.assembleAll(ctx, k, known, func(r *located) ([]*object, error) {
 		return t.link.find(ctx, attribute{ckaID, r.idBytes()})
 	})
 	if err != nil {
@@ -153,11 +162,15 @@ func (t *Token) reload(ctx context.Context, kid string) (*key, error) {
 	return k, nil
 }
 
-// assembleAll joins the live records of k with the objects that objectsOf finds. What does not fit is a problem of the key, logged;
-// an error means that the token gave no answer.
-func (t *Token) assembleAll(ctx context.Context, k *key, objectsOf func(*located) ([]*object, error)) error {
+// assembleAll joins the live records of k with the objects that objectsOf finds, or takes the version from known. What does
+// not fit is a problem of the key, logged; an error means that the token gave no answer.
+func (t *Token) assembleAll(ctx context.Context, k, known *key, objectsOf func(*located) ([]*object, error)) error {
 	for _, r := range k.records {
 		if r.Stage != live {
+			continue
+		}
+		if v := known.version(r.Version); v != nil && v.located.same(r) {
+			k.versions = append(k.versions, v)
 			continue
 		}
 		objects, err := objectsOf(r)
@@ -196,4 +209,9 @@ func (t *Token) rebuildPublic(ctx context.Context, v *version, objects []*object
 		}
 	}
 	return fmt.Errorf("%q: %w, and neither the private key nor a certificate tells it", v.jwkKID(), errNoPublic)
+}
+
+// same tells whether a and b are one record in one object, found on one connection.
+func (a *located) same(b *located) bool {
+	return a.ID == b.ID && a.Stage == b.Stage && a.object.handle == b.object.handle && a.object.epoch == b.object.epoch
 }

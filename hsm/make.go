@@ -13,8 +13,12 @@ import (
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// claimTries is how often a version number is claimed anew when another process wants the same one.
-const claimTries = 12
+const (
+	// claimTries is how often a version number is claimed anew when another process wants the same one.
+	claimTries = 12
+	// claimLife is how long the claim of a first version keeps others from making one. The claim of a process that died ends so.
+	claimLife = 5 * time.Minute
+)
 
 // errClaimed means that another process claims the same version.
 var errClaimed = errors.New("the version is claimed by another process")
@@ -40,7 +44,7 @@ func (t *Token) RotateKey(ctx context.Context, kid string, r provider.Rotation) 
 	if err := provider.ValidateKID(kid); err != nil {
 		return provider.KeyRef{}, err
 	}
-	return t.version(ctx, kid, func(k *key) (record, error) {
+	return t.version(ctx, making{kid: kid, fill: t.generate, plan: func(k *key) (record, error) {
 		latest := k.version(0)
 		if latest == nil {
 			return record{}, provider.NotFound(kid, 0)
@@ -56,12 +60,21 @@ func (t *Token) RotateKey(ctx context.Context, kid string, r provider.Rotation) 
 		rec.ActiveFrom = rec.Created.Add(windows.PublishBefore)
 		rec.RetireAfter = int64(windows.RetireAfter / time.Second)
 		return rec, t.canCreate(ctx, spec)
-	}, t.generate)
+	}})
+}
+
+// making is the way to a new version of kid: plan says what it is, from what the token holds now; fill puts its objects on the
+// token. first tells that it must be the only one.
+type making struct {
+	kid   string
+	first bool
+	plan  func(*key) (record, error)
+	fill  func(context.Context, record) error
 }
 
 // first makes the first version of a key. more holds what the record says beyond the spec.
 func (t *Token) first(ctx context.Context, spec provider.KeySpec, more record, fill func(context.Context, record) error) (provider.KeyRef, error) {
-	return t.version(ctx, spec.KID, func(k *key) (record, error) {
+	return t.version(ctx, making{kid: spec.KID, first: true, fill: fill, plan: func(k *key) (record, error) {
 		if k.version(0) != nil {
 			return record{}, provider.Exists(spec.KID, 0)
 		}
@@ -71,7 +84,7 @@ func (t *Token) first(ctx context.Context, spec provider.KeySpec, more record, f
 			return rec, nil
 		}
 		return rec, t.canCreate(ctx, spec)
-	}, fill)
+	}})
 }
 
 // newRecord is the claim of a version that spec describes, active at once.
@@ -83,30 +96,20 @@ func newRecord(spec provider.KeySpec) record {
 	}
 }
 
-// version makes a version of kid: plan says which, from what the token holds now; fill puts its objects on the token. When
-// another process claims the same number, it plans again.
-func (t *Token) version(ctx context.Context, kid string, plan func(*key) (record, error), fill func(context.Context, record) error) (provider.KeyRef, error) {
-	unlock, err := t.kids.lock(ctx, kid)
+// version makes a version. When another process claims the same number, it plans again.
+func (t *Token) version(ctx context.Context, m making) (provider.KeyRef, error) {
+	unlock, err := t.lock(ctx, m.kid)
 	if err != nil {
 		return provider.KeyRef{}, err
 	}
 	defer unlock()
 	for try := 1; ; try++ {
-		k, err := t.reload(ctx, kid)
-		if err != nil {
-			return provider.KeyRef{}, err
-		}
-		rec, err := plan(k)
-		if err != nil {
-			return provider.KeyRef{}, err
-		}
-		rec.Version = k.next()
-		ref, err := t.make(ctx, rec, fill)
+		ref, err := t.tryVersion(ctx, m)
 		if !errors.Is(err, errClaimed) {
 			return ref, err
 		}
 		if try == claimTries {
-			return provider.KeyRef{}, fmt.Errorf("%w: %q: other processes keep claiming its next version", provider.ErrUnavailable, kid)
+			return provider.KeyRef{}, fmt.Errorf("%w: %q: other processes keep claiming its next version, or one died on it less than %v ago", provider.ErrUnavailable, m.kid, claimLife)
 		}
 		select {
 		case <-time.After(mrand.N(time.Duration(try) * 20 * time.Millisecond)):
@@ -116,16 +119,27 @@ func (t *Token) version(ctx context.Context, kid string, plan func(*key) (record
 	}
 }
 
-// make claims rec's version, fills it, proves it and makes it live. Nothing stays on the token if it fails.
-func (t *Token) make(ctx context.Context, rec record, fill func(context.Context, record) error) (provider.KeyRef, error) {
+// tryVersion claims a version, fills it, proves it and makes it live. Nothing stays on the token if it fails.
+func (t *Token) tryVersion(ctx context.Context, m making) (provider.KeyRef, error) {
+	k, err := t.reload(ctx, m.kid)
+	if err == nil {
+		k, err = t.tidy(ctx, k)
+	}
+	if err != nil {
+		return provider.KeyRef{}, err
+	}
+	rec, err := m.plan(k)
+	if err != nil {
+		return provider.KeyRef{}, err
+	}
 	id, err := t.freeID(ctx)
 	if err != nil {
 		return provider.KeyRef{}, err
 	}
-	rec.ID = hex.EncodeToString(id)
-	err = t.claim(ctx, rec)
+	rec.Version, rec.ID = k.next(), hex.EncodeToString(id)
+	err = t.claim(ctx, rec, k, m.first)
 	if err == nil {
-		err = fill(ctx, rec)
+		err = m.fill(ctx, rec)
 	}
 	if err == nil {
 		err = t.finish(ctx, rec)
@@ -148,8 +162,9 @@ func (t *Token) freeID(ctx context.Context) ([]byte, error) {
 }
 
 // claim writes rec as a claim and looks whether it is alone. PKCS#11 has no lock: of two processes that claim a number at
-// once each sees the other's claim, and both withdraw; of two in turn the second one sees the first and withdraws.
-func (t *Token) claim(ctx context.Context, rec record) error {
+// once each sees the other's claim, and both withdraw; of two in turn the second one sees the first and withdraws. A record that
+// could be read when k was, or is new since, and can't be read now may be a rival's. A first version wants the whole kid for itself.
+func (t *Token) claim(ctx context.Context, rec record, k *key, first bool) error {
 	if err := t.write(ctx, rec); err != nil {
 		return err
 	}
@@ -157,11 +172,20 @@ func (t *Token) claim(ctx context.Context, rec record) error {
 	if err != nil {
 		return err
 	}
-	records, _ := locate(objects)
+	records, problems := locate(objects)
+	if len(problems) > k.unreadable {
+		return errClaimed
+	}
+	seen := false
 	for _, r := range records {
-		if r.Version == rec.Version && r.ID != rec.ID {
+		rival := r.Stage == live && !k.tombstoned(r) || r.Stage == claimed && now().Sub(r.Created) < claimLife
+		if r.ID != rec.ID && (r.Version == rec.Version || first && rival) {
 			return errClaimed
 		}
+		seen = seen || r.ID == rec.ID
+	}
+	if !seen {
+		return errClaimed // the token does not show what it has just stored, so it may not show a rival's either
 	}
 	return nil
 }
@@ -252,24 +276,14 @@ func (t *Token) made(ctx context.Context, rec record) (provider.KeyRef, error) {
 	if err != nil {
 		return provider.KeyRef{}, err
 	}
-	t.sweep(ctx, k)
+	if tidied, err := t.tidy(ctx, k); err == nil { // what it can't remove does no harm
+		k = tidied
+	}
 	v := k.version(rec.Version)
 	if v == nil {
 		return provider.KeyRef{}, errors.Join(append([]error{fmt.Errorf("%w: %q is not on the token after it was made", provider.ErrUnavailable, rec.jwkKID())}, k.problems...)...)
 	}
 	return k.ref(v, now()), nil
-}
-
-// sweep removes records that a further stage has overtaken. What it can't remove does no harm.
-func (t *Token) sweep(ctx context.Context, k *key) {
-	for _, r := range k.spare {
-		if r.Stage != claimed {
-			continue
-		}
-		if err := t.link.destroy(ctx, r.object); err != nil {
-			t.cfg.Logger.Warn("record left on the token", slog.String("kid", k.kid), slog.Any("error", err))
-		}
-	}
 }
 
 // undo removes what make has put on the token so far, and returns why.

@@ -13,12 +13,15 @@ type quirks struct {
 	oaepSHA1Only bool
 	// montgomeryIsEdwards: it keeps X25519 keys as CKK_EC_EDWARDS, and makes them by CKM_EC_EDWARDS_KEY_PAIR_GEN.
 	montgomeryIsEdwards bool
+	// forgetsOthers: when it stores an object while another process does, it may not show the other's until something else
+	// is stored. Writers of one host then take turns (link.exclusive).
+	forgetsOthers bool
 }
 
 // quirksOf returns the quirks of a module by what its tokens say of themselves, which also comes through p11-kit's remoting.
 func quirksOf(t TokenInfo) quirks {
 	if t.Manufacturer == "SoftHSM project" { // 2.6.1 and 2.7.0 were tried
-		return quirks{oaepSHA1Only: true, montgomeryIsEdwards: true}
+		return quirks{oaepSHA1Only: true, montgomeryIsEdwards: true, forgetsOthers: true}
 	}
 	return quirks{}
 }

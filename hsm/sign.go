@@ -66,7 +66,7 @@ func (h *held) use(ctx context.Context, f func(private *object) ([]byte, error))
 	if !lostHandle(err) {
 		return out, err
 	}
-	k, err := h.t.reload(ctx, v.KID)
+	k, err := h.t.reloadExcept(ctx, v.KID, nil)
 	if err != nil {
 		return nil, err
 	}

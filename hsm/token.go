@@ -11,13 +11,12 @@ import (
 
 // Token is the store on one token. Its methods may be used by many goroutines at once.
 //
-// Lock order: the lock of a kid, then the refresh turn, then mu.
+// Lock order: the lock of a kid (writes), then the refresh turn, then mu.
 type Token struct {
 	cfg    Config
 	link   link
 	closed atomic.Bool
 
-	kids    kidLocks      // held by writes, one kid at a time
 	refresh chan struct{} // the turn to enumerate; holds one value while taken
 
 	mu      sync.RWMutex
@@ -134,7 +133,29 @@ func (t *Token) Close() error {
 // now is the time of an answer, and of a version's making, to the second.
 func now() time.Time { return time.Now().UTC() }
 
-// kidLocks serialises the writes to each kid within this Token. Writes of other processes are kept apart on the token.
+// writes holds the locks of kids for all Tokens of this process. Writes of other processes are kept apart on
+// the token, by claims.
+var writes = kidLocks{m: map[string]*kidLock{}}
+
+// lock waits for ctx until no other write of this process is on kid, and none of this host where the module needs that.
+func (t *Token) lock(ctx context.Context, kid string) (unlock func(), err error) {
+	info, _, err := t.link.token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	done, err := writes.lock(ctx, info.Serial+"/"+kid)
+	if err != nil {
+		return nil, err
+	}
+	release, err := t.link.exclusive(ctx)
+	if err != nil {
+		done()
+		return nil, err
+	}
+	return func() { release(); done() }, nil
+}
+
+// kidLocks is a set of locks that can be waited for with a context.
 type kidLocks struct {
 	mu sync.Mutex
 	m  map[string]*kidLock
@@ -145,16 +166,12 @@ type kidLock struct {
 	users int
 }
 
-// lock waits for kid's turn or for ctx.
-func (l *kidLocks) lock(ctx context.Context, kid string) (unlock func(), err error) {
+func (l *kidLocks) lock(ctx context.Context, name string) (unlock func(), err error) {
 	l.mu.Lock()
-	if l.m == nil {
-		l.m = map[string]*kidLock{}
-	}
-	k := l.m[kid]
+	k := l.m[name]
 	if k == nil {
 		k = &kidLock{turn: make(chan struct{}, 1)}
-		l.m[kid] = k
+		l.m[name] = k
 	}
 	k.users++
 	l.mu.Unlock()
@@ -162,7 +179,7 @@ func (l *kidLocks) lock(ctx context.Context, kid string) (unlock func(), err err
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if k.users--; k.users == 0 {
-			delete(l.m, kid)
+			delete(l.m, name)
 		}
 	}
 	select {

@@ -24,6 +24,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		os.Exit(child())
+	}
 	os.Exit(softhsmtest.Main(m, sharedToken, twinToken, twinToken, otherToken))
 }
 

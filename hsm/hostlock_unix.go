@@ -1,0 +1,71 @@
+//go:build cgo && unix
+
+package hsm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// exclusive is a lock on the module's own file: every process that uses the module can open it, nothing is made, and it ends
+// with the process that holds it.
+func (c *conn) exclusive(ctx context.Context) (release func(), err error) {
+	m, err := c.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !quirksOf(m.info).forgetsOthers {
+		return func() {}, nil
+	}
+	release, err = lockModule(ctx, c.lib.path)
+	if err != nil && ctx.Err() == nil {
+		err = c.unavailable("lock the module's file: %w", err)
+	}
+	return release, err
+}
+
+// startTurn lets the processes of one host start a module one by one, as far as that can be had within startWait: SoftHSM2
+// misses tokens that another process is just reading or writing.
+func (c *conn) startTurn() (done func()) {
+	ctx, cancel := context.WithTimeout(c.life, startWait)
+	defer cancel()
+	release, err := lockModule(ctx, c.lib.path)
+	if err != nil {
+		return func() {}
+	}
+	return release
+}
+
+const startWait = 2 * time.Second
+
+// lockModule holds the lock on a module's file until release is called. A module without a path has none.
+func lockModule(ctx context.Context, path string) (release func(), err error) {
+	if !strings.Contains(path, "/") {
+		return func() {}, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	ticker := time.NewTicker(2 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil // closing releases the lock
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return nil, errors.Join(err, f.Close())
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), f.Close())
+		}
+	}
+}
