@@ -52,7 +52,19 @@ func (f *Fake) Reopen() *Fake { return f.store.handle() }
 
 // Plain returns f without its optional interfaces: a store without [provider.Replica], which numbers versions by itself.
 // To leave some in, embed them: struct{ provider.Provider; provider.Signing }{f, f}.
-func (f *Fake) Plain() provider.Provider { return struct{ provider.Provider }{f} }
+func (f *Fake) Plain() provider.Provider { return plain{f} }
+
+// plain says in its Capabilities what it hides.
+type plain struct{ provider.Provider }
+
+func (p plain) Capabilities(ctx context.Context) (provider.Capabilities, error) {
+	c, err := p.Provider.Capabilities(ctx)
+	c.Features = nil
+	for i := range c.Algs {
+		c.Algs[i].Use = false
+	}
+	return c, err
+}
 
 // Close ends the handle: calls that hang and calls that come later return [provider.ErrClosed].
 func (f *Fake) Close() error {

@@ -23,8 +23,10 @@ func (o *fakeObject) KeyRef() provider.KeyRef { return o.ref.Clone() }
 // Public returns the public half.
 func (o *fakeObject) Public() crypto.PublicKey { return o.public }
 
+type operation func(key provider.ParsedMaterial) ([]byte, error)
+
 // use runs do with the key, if it is still there and may be put to the use.
-func (o *fakeObject) use(ctx context.Context, method string, use provider.KeyUse, do func(provider.ParsedMaterial) ([]byte, error)) ([]byte, error) {
+func (o *fakeObject) use(ctx context.Context, method string, use provider.KeyUse, do operation) ([]byte, error) {
 	return call(ctx, o.fake, method, func(s *fakeStore) ([]byte, error) {
 		v, ref, err := s.find(o.ref.KID, o.ref.Version)
 		if err != nil {

@@ -3,6 +3,7 @@ package providertest
 import (
 	"context"
 	"crypto"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"io"
@@ -57,8 +58,8 @@ func signerOpts(alg provider.KeyAlg, digest []byte, opts crypto.SignerOpts) (cry
 	}
 	hash := opts.HashFunc()
 	if alg == provider.Ed25519 {
-		if hash != 0 {
-			return nil, provider.Invalidf("sign with %s: it hashes by itself, want the message and no %v", alg, hash)
+		if o, ok := opts.(*ed25519.Options); hash != 0 || ok && o.Context != "" {
+			return nil, provider.Invalidf("sign with %s: want the message itself, and no context", alg)
 		}
 		return hash, nil
 	}

@@ -34,7 +34,7 @@ func (f *Fake) ImportKey(ctx context.Context, spec provider.KeySpec, material pr
 		if private && s.lacking(spec.Alg) {
 			return provider.KeyRef{}, lacks(spec.Alg)
 		}
-		return s.add(spec, key, provider.Windows{}, private)
+		return s.add(spec, key, provider.Windows{}, true)
 	}, invalid, unfit)
 }
 
