@@ -16,6 +16,7 @@ import (
 // private member. It can't be changed, so copies are cheap; Key returns the jwx type.
 type JWK struct {
 	*publicJWK
+	State      State // of the version, when the answer was made
 	Provenance Provenance
 }
 
@@ -59,7 +60,7 @@ func NewJWK(ref KeyRef, public crypto.PublicKey) (JWK, error) {
 		return JWK{}, fmt.Errorf("JWK: %w", err)
 	}
 	ref = ref.Clone()
-	return JWK{publicJWK: &publicJWK{ref, public, base64.RawURLEncoding.EncodeToString(thumbprint), text}, Provenance: ref.Provenance}, nil
+	return JWK{publicJWK: &publicJWK{ref, public, base64.RawURLEncoding.EncodeToString(thumbprint), text}, State: ref.State, Provenance: ref.Provenance}, nil
 }
 
 // Thumbprint returns the RFC 7638 thumbprint of a public key: SHA-256, base64url without padding.
@@ -75,10 +76,10 @@ func Thumbprint(public crypto.PublicKey) (string, error) {
 // JWKKID returns the JWK's kid member, "<kid>.<version>".
 func (k JWK) JWKKID() string { return k.ref.JWKKID() }
 
-// Ref describes the version as it was when the JWK was made.
+// Ref describes the version as it was when the answer was made.
 func (k JWK) Ref() KeyRef {
 	ref := k.ref.Clone()
-	ref.Provenance = k.Provenance
+	ref.State, ref.Provenance = k.State, k.Provenance
 	return ref
 }
 

@@ -83,8 +83,9 @@ type Signing interface {
 	// Signer returns the signer of a version; 0 is the active one. The signer satisfies crypto.Signer and signs through
 	// crypto/tls, crypto/x509, golang.org/x/crypto/ssh and jws. ECDSA signatures are ASN.1 DER as crypto/ecdsa makes
 	// them; the digest may be of SHA-256, SHA-384 or SHA-512, as the protocol asks, and the padding of RSA is always
-	// the algorithm's. Its Sign may block for as long as the store's time limit. ErrNotFound; ErrUnsupported if the key
-	// does not sign or the store holds only the public half; ErrInvalid if the key's uses do not name sign.
+	// the algorithm's. Its Sign may block for as long as the store's time limit. ErrNotFound, also if version is 0 and none is
+	// active; ErrUnsupported if the key does not sign or the store holds only the public half; ErrInvalid if the key's
+	// uses do not name sign.
 	Signer(ctx context.Context, kid string, version int) (Signer, error)
 }
 
