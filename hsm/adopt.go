@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -57,7 +58,10 @@ func (t *Token) Adopt(ctx context.Context, a Adoption) (provider.KeyRef, error) 
 	rec.Version, rec.ID, rec.Stage = k.next(), hex.EncodeToString(private.id), live
 	rec.Imported = private.evidence == nil || private.evidence.Local == nil || !*private.evidence.Local
 	rec.Bits = 0 // what it is shows now
-	if _, err := t.proved(ctx, &rec, objects); err != nil {
+	switch _, err := t.proved(ctx, &rec, objects); {
+	case errors.Is(err, errNoPublic):
+		return provider.KeyRef{}, provider.Unsupportedf("adopt %s: it has no public key object, and neither the private key nor a certificate tells the public half", quote(private.label))
+	case err != nil:
 		return provider.KeyRef{}, err
 	}
 	if err := t.write(ctx, rec); err != nil {

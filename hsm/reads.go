@@ -54,16 +54,15 @@ func (t *Token) ListVersions(ctx context.Context, kid string) (provider.KeyList,
 
 // PublicJWK returns the public JWK of a version. It costs what GetKey costs.
 func (t *Token) PublicJWK(ctx context.Context, kid string, version int) (provider.JWK, error) {
-	_, v, err := t.lookupVersion(ctx, kid, version)
+	k, v, err := t.lookupVersion(ctx, kid, version)
 	if err != nil {
 		return provider.JWK{}, err
 	}
 	if v.public == nil {
 		return provider.JWK{}, provider.Unsupportedf("public JWK of %q: a %s key is symmetric and has no public half", v.jwkKID(), v.Alg)
 	}
-	j := v.jwk
-	j.Provenance = provider.FromPrimary(now())
-	return j, nil
+	at := now()
+	return v.published(k.states(at)[v.Version], at), nil
 }
 
 // JWKS returns the JWKs of the published versions. It costs what GetKey costs.
@@ -87,13 +86,18 @@ func (k *key) published(at time.Time) []provider.JWK {
 	var jwks []provider.JWK
 	states := k.states(at)
 	for _, v := range k.versions {
-		if v.public != nil && states[v.Version].Published() {
-			j := v.jwk
-			j.Provenance = provider.FromPrimary(at)
-			jwks = append(jwks, j)
+		if state := states[v.Version]; v.public != nil && state.Published() {
+			jwks = append(jwks, v.published(state, at))
 		}
 	}
 	return jwks
+}
+
+// published returns the version's JWK as an answer at the given time.
+func (v *version) published(state provider.State, at time.Time) provider.JWK {
+	j := v.jwk
+	j.State, j.Provenance = state, provider.FromPrimary(at)
+	return j
 }
 
 // all returns what is known of every key, in ascending order of kid, and all problems.

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -19,7 +20,7 @@ func (t *Token) Signer(ctx context.Context, kid string, n int) (provider.Signer,
 	}
 	if n == 0 {
 		if v = k.active(now()); v == nil {
-			return nil, provider.Unsupportedf("sign with %q: it has no active version", kid)
+			return nil, fmt.Errorf("%w: %q has no active version", provider.ErrNotFound, kid)
 		}
 	}
 	if err := v.usable("sign", v.Alg.Signs(), provider.UseSign); err != nil {

@@ -65,12 +65,13 @@ func (r record) publicTemplate() []attribute {
 	return append(r.commonTemplate(true), attribute{ckaPrivate, false})
 }
 
-// commonTemplate are the attributes of every key object, and those of the uses of this one.
+// commonTemplate are the attributes of every key object, and all that say what this one may be used for. What is left out is up to
+// the token, and SoftHSM2 then lets a signing key decrypt; only CKA_DERIVE is false by itself (PKCS#11 v3.0 section 4.7).
 func (r record) commonTemplate(public bool) []attribute {
 	template := []attribute{{ckaToken, true}, {ckaLabel, objectLabel(r.KID, r.Version)}, {ckaID, r.idBytes()}}
 	pair := r.Alg.Class() == provider.Asymmetric
 	for _, u := range useAttributes {
-		if slices.Contains(r.Alg.Uses(), u.use) && (!pair || u.public == public) {
+		if (!pair || u.public == public) && (u.typ != ckaDerive || slices.Contains(r.Uses, u.use)) {
 			template = append(template, attribute{u.typ, slices.Contains(r.Uses, u.use)})
 		}
 	}
