@@ -3,7 +3,7 @@
 //
 //	Create    a new file appears whole or not at all, and never takes the place of another; durable
 //	Replace   a file changes from its old content to the new in one step; durable
-//	Remove    a file is gone; durable
+//	Remove    files are gone, one after the other; durable
 //	Mkdir     a directory appears; durable
 //	ReadFile  regular files of a limited size only; never follows a link out, never waits on a FIFO
 //	Lock      one holder on the machine; a process that dies lets go
@@ -140,12 +140,17 @@ func (d *Dir) Replace(name string, data []byte) error {
 	return d.syncDir(path.Dir(name))
 }
 
-// Remove removes a file or an empty directory.
-func (d *Dir) Remove(name string) error {
-	if err := d.unlink(name); err != nil {
-		return err
+// Remove removes files and empty directories, which stand in one directory. It is no error if one is gone already.
+func (d *Dir) Remove(names ...string) error {
+	for _, name := range names {
+		if err := d.unlink(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
-	return d.syncDir(path.Dir(name))
+	if len(names) == 0 {
+		return nil
+	}
+	return d.syncDir(path.Dir(names[0]))
 }
 
 // Mkdir makes a directory. It is no error if one is there.
