@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hsmmirror/hsmmirror/hsm"
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// TestJSONSchema compares the members and types of what commands print with testdata/schema.golden, in the order of the
+// commands. A change there is a change of docs/json.md, and one that takes something away breaks scripts.
+func TestJSONSchema(t *testing.T) {
+	t.Setenv("HSMMIRROR_STORE", filepath.Join(t.TempDir(), "store"))
+	t.Setenv("HSMMIRROR_PASSPHRASE_SOURCE", "env:PASSPHRASE")
+	t.Setenv("PASSPHRASE", "correct-horse")
+	claims := filepath.Join(t.TempDir(), "claims.json")
+	require.NoError(t, os.WriteFile(claims, []byte(`{"sub":"alice"}`), 0o600))
+	token := filepath.Join(t.TempDir(), "token")
+	do(t, nil, "key", "create", "--kid", "web", "--alg", "ED25519")
+	do(t, nil, "sign", "web", "--claims", claims, "--out", token)
+
+	var schema strings.Builder
+	for _, command := range []string{
+		"key create --kid ec --alg ECDSA_P256_SHA256 --tag tag=value",
+		"key create --kid mac --alg HMAC_SHA256",
+		"key rotate ec",
+		"key show ec",
+		"key list",
+		"key list ec",
+		"key destroy ec --all-versions --yes",
+		"verify --in " + token,
+		"version",
+	} {
+		out := do(t, nil, append(strings.Fields(command), "-o", "json")...)
+		fmt.Fprintf(&schema, "# %s\n%s", strings.ReplaceAll(command, token, "TOKEN"), shape(t, out))
+	}
+	fmt.Fprintf(&schema, "# a key of a token, mirrored\n%s", shape(t, marshal(t, newKeyJSON(fullRef(), []byte(`{}`)))))
+	fmt.Fprintf(&schema, "# token list\n%s", printed(t, func(a *app) error {
+		return a.printTokens([]hsm.TokenInfo{{Problem: "no answer"}})
+	}))
+	fmt.Fprintf(&schema, "# token objects\n%s", printed(t, func(a *app) error {
+		return a.printObjects([]hsm.Object{{KeyType: "CKK_EC", KID: "ec", Version: 1, Bits: 256, Evidence: &provider.Evidence{}, Problem: "unreadable"}})
+	}))
+
+	golden := filepath.Join("testdata", "schema.golden")
+	if os.Getenv("UPDATE") != "" {
+		require.NoError(t, os.WriteFile(golden, []byte(schema.String()), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), schema.String(), "run with UPDATE=1 to accept the change")
+	documented(t, schema.String())
+}
+
+// documented checks that docs/json.md names every member.
+func documented(t *testing.T, schema string) {
+	t.Helper()
+	doc, err := os.ReadFile("../../docs/json.md")
+	require.NoError(t, err)
+	for _, m := range regexp.MustCompile(`(?m)^\S*?([a-z_]+) [a-z]+$`).FindAllStringSubmatch(schema, -1) {
+		if strings.Contains(m[0], "public_jwk.") || strings.Contains(m[0], "tags.") || strings.Contains(m[0], "claims.") {
+			continue
+		}
+		require.Contains(t, string(doc), "`"+m[1]+"`", m[0])
+	}
+}
+
+// fullRef is a key of which everything is known.
+func fullRef() provider.KeyRef {
+	yes := true
+	return provider.KeyRef{
+		KID: "ec", Version: 1, Alg: provider.ECDSAP256SHA256, Fingerprint: "f", Uses: []provider.KeyUse{provider.UseSign},
+		Evidence:   &provider.Evidence{Sensitive: &yes, Extractable: &yes, AlwaysSensitive: &yes, NeverExtractable: &yes, Local: &yes},
+		Mirroring:  &provider.Mirroring{},
+		Provenance: provider.Provenance{Source: provider.Secondary},
+	}
+}
+
+// do runs a command that is done, and returns what it prints.
+func do(t *testing.T, stdin []byte, args ...string) []byte {
+	t.Helper()
+	var out, err bytes.Buffer
+	code := run(t.Context(), args, streams{bytes.NewReader(stdin), &out, &err})
+	require.Equal(t, exitDone, code, "%v: %s", args, err.String())
+	require.Empty(t, err.String())
+	return out.Bytes()
+}
+
+func printed(t *testing.T, print func(*app) error) string {
+	t.Helper()
+	var out bytes.Buffer
+	a := &app{streams: streams{out: &out}, options: options{output: outputJSON}}
+	require.NoError(t, print(a))
+	return shape(t, out.Bytes())
+}
+
+func marshal(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	require.NoError(t, err)
+	return b
+}
+
+// shape returns the path and type of each member of a JSON text, a line each.
+func shape(t *testing.T, text []byte) string {
+	t.Helper()
+	require.Equal(t, 1, bytes.Count(append(bytes.TrimSuffix(text, []byte("\n")), '\n'), []byte("\n")), "more than one line")
+	var v any
+	require.NoError(t, json.Unmarshal(text, &v))
+	var lines []string
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			lines = append(lines, path+" object")
+			for _, name := range slices.Sorted(maps.Keys(v)) {
+				walk(strings.TrimPrefix(path+"."+name, "."), v[name])
+			}
+		case []any:
+			lines = append(lines, path+" array")
+			for _, e := range v {
+				walk(path+"[]", e)
+			}
+		case string:
+			lines = append(lines, path+" string")
+		case float64:
+			lines = append(lines, path+" number")
+		case bool:
+			lines = append(lines, path+" boolean")
+		case nil:
+			lines = append(lines, path+" null")
+		}
+	}
+	walk("", v)
+	slices.Sort(lines)
+	return strings.TrimLeft(strings.Join(slices.Compact(lines), "\n"), " ") + "\n"
+}

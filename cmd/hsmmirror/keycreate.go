@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// specFlags are the flags that describe a new key.
+type specFlags struct {
+	kid, alg, export, label string
+	bits                    int
+	uses, tags              []string
+}
+
+func (s *specFlags) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&s.kid, "kid", "", "name of the key; random if left out")
+	f.StringVar(&s.alg, "alg", "", "algorithm: "+join(provider.Algs()))
+	f.IntVar(&s.bits, "bits", 0, "size of an RSA or HMAC key in bits")
+	f.StringSliceVar(&s.uses, "use", nil, "what the key may be used for, such as sign,verify; all that the algorithm allows if left out")
+	f.StringVar(&s.export, "export-policy", string(provider.ExportNone), "what may leave the store: none, public_only or secret_when_allowed")
+	f.StringVar(&s.label, "label", "", "a note for people")
+	f.StringArrayVar(&s.tags, "tag", nil, "a note for programs, `NAME=VALUE`; may be repeated")
+	f.SortFlags = false
+	algs := make([]string, 0, len(provider.Algs()))
+	for _, alg := range provider.Algs() {
+		algs = append(algs, string(alg))
+	}
+	complete(cmd, "alg", algs...)
+	complete(cmd, "export-policy", "none", "public_only", "secret_when_allowed")
+}
+
+// spec returns what the flags say, checked.
+func (s *specFlags) spec() (provider.KeySpec, error) {
+	if s.alg == "" {
+		return provider.KeySpec{}, usagef("", "no algorithm: want --alg with one of %s", join(provider.Algs()))
+	}
+	tags, err := parseTags(s.tags)
+	if err != nil {
+		return provider.KeySpec{}, err
+	}
+	spec := provider.KeySpec{
+		KID: s.kid, Alg: provider.KeyAlg(s.alg), Bits: s.bits, Export: provider.ExportPolicy(s.export), Label: s.label, Tags: tags,
+	}
+	for _, use := range s.uses {
+		spec.Uses = append(spec.Uses, provider.KeyUse(use))
+	}
+	_, err = spec.Normalize()
+	return spec, err
+}
+
+func parseTags(list []string) (map[string]string, error) {
+	tags := map[string]string{}
+	for _, tag := range list {
+		name, value, ok := strings.Cut(tag, "=")
+		if !ok {
+			return nil, usagef("", "tag %q: want NAME=VALUE", tag)
+		}
+		tags[name] = value
+	}
+	return tags, nil
+}
+
+func newKeyCreate(a *app) *cobra.Command {
+	var spec specFlags
+	cmd := &cobra.Command{
+		Use:   "create --alg ALG [--kid KID]",
+		Short: "Create a key in the store",
+		Example: `  hsmmirror key create --kid payments --alg ECDSA_P256_SHA256
+  hsmmirror key create --kid backup --alg RSA_OAEP_SHA256 --bits 4096 --label "backups, office" --tag team=infra`,
+		Args: args(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			spec, err := spec.spec()
+			if err != nil {
+				return err
+			}
+			a.makes = true
+			return a.withStore(cmd.Context(), func(ctx context.Context, p provider.Provider) error {
+				ref, err := p.CreateKey(ctx, spec)
+				if err != nil {
+					return err
+				}
+				return a.printWritten(ctx, p, ref)
+			})
+		},
+	}
+	spec.register(cmd)
+	return cmd
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// errNotConfirmed means that the person did not say yes.
+var errNotConfirmed = errors.New("not confirmed; nothing was destroyed")
+
+func newKeyDestroy(a *app) *cobra.Command {
+	var yes, all bool
+	cmd := &cobra.Command{
+		Use:   "destroy KID.VERSION | KID --all-versions",
+		Short: "Destroy one version of a key, or the whole key, for good",
+		Long: `Destroy one version of a key, or with --all-versions every version, for good:
+in the token, and in its mirror. It asks on the terminal before; --yes answers
+for scripts. A KID alone is refused, because its latest version may have
+changed since you looked.`,
+		Example: `  hsmmirror key destroy payments.1
+  hsmmirror key destroy payments --all-versions --yes`,
+		Args: args(1, "KID.VERSION, or KID with --all-versions"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withStore(cmd.Context(), func(ctx context.Context, p provider.Provider) error {
+				kid, version, err := toDestroy(ctx, p, args[0], all)
+				if err != nil {
+					return err
+				}
+				if !yes {
+					if err := a.confirm(ctx, question(kid, version)); err != nil {
+						return err
+					}
+				}
+				d, err := p.DestroyKey(ctx, kid, version)
+				if err != nil {
+					return err
+				}
+				return a.printDestroyed(d)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all-versions", false, "destroy every version of the key")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+// toDestroy returns what name names. With all, name is a kid and nothing else.
+func toDestroy(ctx context.Context, p provider.Provider, name string, all bool) (kid string, version int, err error) {
+	if all {
+		n, err := findKID(ctx, p, name)
+		return n.kid, provider.AllVersions, err
+	}
+	n, err := find(ctx, p, name)
+	if err == nil && n.version == 0 {
+		err = usagef(fmt.Sprintf("hsmmirror key destroy %s for the latest version, or %s --all-versions", n.ref.JWKKID(), n.kid),
+			"key %q: want one version, or --all-versions", n.kid)
+	}
+	return n.kid, n.version, err
+}
+
+func question(kid string, version int) string {
+	if version == provider.AllVersions {
+		return fmt.Sprintf("destroy every version of key %q for good?", kid)
+	}
+	return fmt.Sprintf("destroy version %d of key %q for good?", version, kid)
+}
+
+func (a *app) printDestroyed(d provider.Destruction) error {
+	a.noteMirroring(fmt.Sprintf("the destruction of key %q", d.KID), d.Mirroring)
+	if a.options.json() {
+		return a.printJSON(destructionJSON{d.KID, d.Versions, newMirroringJSON(d.Mirroring)})
+	}
+	for _, v := range d.Versions {
+		if _, err := fmt.Fprintf(a.out, "destroyed %s\n", provider.JWKKID(d.KID, v)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

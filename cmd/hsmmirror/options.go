@@ -1,0 +1,109 @@
+package main
+
+import (
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// options are the flags of every command: which store, and how to print.
+type options struct {
+	uri                                string
+	module, token, serial, slot        string
+	pinSource, store, passphraseSource string
+	mode                               string
+	failOpenReads                      bool
+	output                             string
+}
+
+// The values of --output.
+const (
+	outputTable = "table"
+	outputJSON  = "json"
+)
+
+const envPrefix = "HSMMIRROR_"
+
+// rivals names for a flag the other flags that, given on the command line, make its environment variable meaningless.
+var rivals = map[string][]string{
+	"uri":    {"module", "token", "serial", "slot"},
+	"module": {"uri"},
+	"token":  {"uri", "serial", "slot"},
+	"serial": {"uri", "token", "slot"},
+	"slot":   {"uri", "token", "serial"},
+}
+
+func (o *options) register(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.StringVar(&o.uri, "uri", "", "store: pkcs11:… (RFC 7512), softfile:… or mirrored:…")
+	f.StringVar(&o.module, "module", "", "PKCS#11 library of the token, `PATH`")
+	f.StringVar(&o.token, "token", "", "label of the token")
+	f.StringVar(&o.serial, "serial", "", "serial number of the token")
+	f.StringVar(&o.slot, "slot", "", "slot ID of the token; prefer the label or serial, slots move")
+	f.StringVar(&o.pinSource, "pin-source", "", "where the PIN comes from: file:PATH, env:NAME, fd:N or prompt")
+	f.StringVar(&o.store, "store", "", "directory of the software keystore, `DIR`")
+	f.StringVar(&o.passphraseSource, "passphrase-source", "", "where the keystore's passphrase comes from, as for the PIN")
+	f.StringVar(&o.mode, "mode", "public_only", "what is mirrored: public_only, full or none")
+	f.BoolVar(&o.failOpenReads, "fail-open-reads", true, "answer reads from the mirror while the token is away")
+	f.StringVarP(&o.output, "output", "o", outputTable, "table or json")
+	f.VisitAll(func(flag *pflag.Flag) { flag.Usage += " (" + envName(flag) + ")" })
+	f.SortFlags = false
+	complete(root, "mode", "public_only", "full", "none")
+	complete(root, "output", outputTable, outputJSON)
+}
+
+// complete makes the shell offer values for a flag.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the flag does not exist: an error of the program
+	}
+}
+
+func envName(flag *pflag.Flag) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+}
+
+// complete fills in from the environment what the command line left open, and checks the whole.
+func (o *options) complete(flags *pflag.FlagSet) error {
+	var err error
+	flags.VisitAll(func(flag *pflag.Flag) {
+		value := os.Getenv(envName(flag))
+		if value == "" || flag.Changed || outdone(flags, flag.Name) || err != nil {
+			return
+		}
+		if flag.Value.Set(value) != nil {
+			err = usagef("", "%s: want a value as --%s takes it", envName(flag), flag.Name)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return o.check()
+}
+
+// outdone tells whether a rival of the flag was given on the command line.
+func outdone(flags *pflag.FlagSet, name string) bool {
+	for _, rival := range rivals[name] {
+		if flags.Changed(rival) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *options) check() error {
+	if o.output != outputTable && o.output != outputJSON {
+		return usagef("", "output %q: want table or json", o.output)
+	}
+	if o.uri != "" && (o.module != "" || o.token != "" || o.serial != "" || o.slot != "") {
+		return usagef("", "a store by --uri, and a token by --module, --token, --serial or --slot: want one of the two")
+	}
+	return nil
+}
+
+func (o *options) json() bool { return o.output == outputJSON }
+
+var errNoStore = usagef("name a token with --module and --token (or --serial, --slot), a keystore with --store, or any store with --uri; see hsmmirror --help",
+	"no store was named")

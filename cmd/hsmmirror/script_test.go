@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/hsmmirror/hsmmirror/internal/softhsm"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"hsmmirror": main})
+}
+
+// TestScripts runs the scripts in testdata/script, which say how the command behaves. Besides testscript's own commands they
+// have
+//
+//	softhsm LABEL...     makes a throwaway SoftHSM2 with these tokens, and points the environment at the first: the
+//	                     HSMMIRROR_ variables, $PINFILE, and $TOKENDIR, without which all tokens are gone
+//	exits CODE COMMAND   runs a command that ends with this exit code
+//	interrupt TEXT       runs the demo and interrupts it when it prints the text
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("NO_COLOR", "1")
+			return nil
+		},
+		Condition: condition,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"softhsm":   makeTokens,
+			"exits":     exits,
+			"interrupt": interrupt,
+		},
+	})
+}
+
+// condition knows [cgo], and [softhsm]: SoftHSM2 is there and this program can load it.
+func condition(name string) (bool, error) {
+	switch name {
+	case "cgo":
+		return cgo, nil
+	case "softhsm":
+		_, err := softhsm.Find()
+		if err != nil && os.Getenv("HSMMIRROR_REQUIRE_SOFTHSM2") != "" {
+			return false, err
+		}
+		return cgo && err == nil, nil
+	}
+	return false, errors.New("unknown condition " + name)
+}
+
+func makeTokens(ts *testscript.TestScript, neg bool, labels []string) {
+	if neg || len(labels) == 0 {
+		ts.Fatalf("usage: softhsm LABEL...")
+	}
+	h, err := softhsm.New(context.Background(), ts.MkAbs("."), labels...)
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(h.Close()) })
+	ts.Setenv(softhsm.ConfEnv, h.Conf)
+	ts.Setenv("TOKENDIR", h.TokenDir())
+	ts.Setenv("PINFILE", h.Tokens[0].PINFile)
+	ts.Setenv("PIN", string(h.Tokens[0].PIN.Expose()))
+	ts.Setenv("MODULE", h.Module)
+	ts.Setenv("HSMMIRROR_MODULE", h.Module)
+	ts.Setenv("HSMMIRROR_TOKEN", labels[0])
+	ts.Setenv("HSMMIRROR_PIN_SOURCE", "file:"+h.Tokens[0].PINFile)
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	if neg || err != nil || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND")
+	}
+	got := 0
+	if exit := (*exec.ExitError)(nil); errors.As(ts.Exec(args[1], args[2:]...), &exit) {
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d: want %d", got, want)
+	}
+}
+
+// interrupt runs the demo, sends it SIGINT as soon as it has printed the text, and checks that it ends with exitRefused.
+func interrupt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: interrupt TEXT")
+	}
+	path, err := exec.LookPath("hsmmirror")
+	ts.Check(err)
+	cmd := exec.Command(path, "demo")
+	cmd.Env = append(os.Environ(), "TMPDIR="+ts.Getenv("TMPDIR"))
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if strings.Contains(lines.Text(), args[0]) {
+			ts.Check(cmd.Process.Signal(os.Interrupt))
+		}
+	}
+	err = cmd.Wait()
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != exitRefused {
+		ts.Fatalf("%v: want exit code %d\n%s", err, exitRefused, stderr.String())
+	}
+	if stderr.String() != "hsmmirror: error: interrupted\n" {
+		ts.Fatalf("stderr: %s", stderr.String())
+	}
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hsmmirror/hsmmirror/hsm"
+	"github.com/hsmmirror/hsmmirror/mirror"
+	"github.com/hsmmirror/hsmmirror/provider"
+	"github.com/hsmmirror/hsmmirror/provider/secretsource"
+	"github.com/hsmmirror/hsmmirror/softfile"
+)
+
+// withStore opens the store that the options name, runs f with it and closes it.
+func (a *app) withStore(ctx context.Context, f func(context.Context, provider.Provider) error) (err error) {
+	p, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	return f(ctx, p)
+}
+
+// openStore opens the primary, the keystore, or the mirror of both.
+func (a *app) openStore(ctx context.Context) (provider.Provider, error) {
+	o := &a.options
+	if !o.hasPrimary() && o.store == "" {
+		return nil, errNoStore
+	}
+	if !o.hasPrimary() {
+		if err := a.checkStore(o.store); err != nil {
+			return nil, err
+		}
+		return o.openKeystore(ctx)
+	}
+	primary, err := a.openPrimary(ctx)
+	if err != nil || o.store == "" {
+		return primary, err
+	}
+	secondary, err := o.openKeystore(ctx)
+	if err != nil {
+		return nil, errors.Join(err, primary.Close())
+	}
+	return mirror.New(primary, secondary, o.mirrorConfig())
+}
+
+func (o *options) mirrorConfig() mirror.Config {
+	return mirror.Config{
+		Mode:            mirror.Mode(o.mode),
+		NoFailOpenReads: !o.failOpenReads,
+		StateDir:        filepath.Join(o.store, "mirror"),
+	}
+}
+
+// checkStore returns an error if the keystore is not there and the command makes no key: a directory with a misspelt name must
+// not look like a store without keys.
+func (a *app) checkStore(dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && !a.makes {
+		return usagef("hsmmirror key create makes it", "there is no keystore %s", printable(dir))
+	}
+	return nil
+}
+
+func (o *options) hasPrimary() bool {
+	return o.uri != "" || o.module != "" || o.token != "" || o.serial != "" || o.slot != ""
+}
+
+func (a *app) openPrimary(ctx context.Context) (provider.Provider, error) {
+	if a.options.uri != "" && !isPKCS11(a.options.uri) {
+		if cfg, err := softfile.ParseURI(a.options.uri); err == nil {
+			if err := a.checkStore(cfg.Dir); err != nil {
+				return nil, err
+			}
+		}
+		return provider.Open(ctx, a.options.uri)
+	}
+	t, err := a.openToken()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkPIN(ctx, t); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// checkPIN returns an error if the token wants a login and no PIN source was named. Without the login it would hide its keys,
+// which looks as if they were gone.
+func (a *app) checkPIN(ctx context.Context, t *hsm.Token) error {
+	if a.hasPIN {
+		return nil
+	}
+	info, err := t.Info(ctx)
+	if err != nil || !slices.Contains(info.Flags, "LOGIN_REQUIRED") {
+		return nil // a token that is away is dealt with by the command
+	}
+	return usagef("name its source with --pin-source "+secretsource.Syntax, "%s wants a PIN", a.primary)
+}
+
+// openToken returns the token that the options name. It connects at the first call.
+func (a *app) openToken() (*hsm.Token, error) {
+	cfg, err := a.options.tokenConfig()
+	if err != nil {
+		return nil, err
+	}
+	a.primary, a.hasPIN = tokenName(cfg), cfg.PIN != nil
+	return hsm.New(cfg)
+}
+
+func (o *options) openKeystore(ctx context.Context) (provider.Provider, error) {
+	cfg := softfile.Config{Dir: o.store}
+	if o.passphraseSource != "" {
+		var err error
+		if cfg.Passphrase, err = secretSource("passphrase-source", o.passphraseSource, "passphrase of keystore "+o.store); err != nil {
+			return nil, err
+		}
+	}
+	return softfile.Open(ctx, cfg)
+}
+
+// tokenConfig returns the token's configuration. A PIN source of the options counts where a URI names none.
+func (o *options) tokenConfig() (hsm.Config, error) {
+	cfg := hsm.Config{Module: o.module, Label: o.token, Serial: o.serial}
+	if o.uri != "" {
+		var err error
+		if cfg, err = hsm.ConfigFromURI(o.uri); err != nil {
+			return cfg, err
+		}
+	}
+	if o.slot != "" {
+		n, err := strconv.ParseUint(o.slot, 0, strconv.IntSize)
+		if err != nil {
+			return cfg, usagef("", "slot %q: want a number", o.slot)
+		}
+		slot := uint(n)
+		cfg.Slot = &slot
+	}
+	if cfg.Module == "" {
+		return cfg, usagef("hsmmirror token list --module PATH shows the tokens of a module", "no module: want --module with the path of a PKCS#11 library")
+	}
+	if cfg.PIN != nil || o.pinSource == "" {
+		return cfg, nil
+	}
+	var err error
+	cfg.PIN, err = secretSource("pin-source", o.pinSource, "PIN of "+tokenName(cfg))
+	return cfg, err
+}
+
+// secretSource returns the source that a flag names. A prompt asks for what.
+func secretSource(flag, spec, what string) (provider.SecretSource, error) {
+	if spec == "prompt" {
+		return secretsource.Prompt(printable(what)), nil
+	}
+	source, err := secretsource.Parse(spec)
+	if err != nil {
+		return nil, usagef("", "--%s: want %s", flag, secretsource.Syntax)
+	}
+	return source, nil
+}
+
+func isPKCS11(uri string) bool {
+	scheme, _, _ := strings.Cut(uri, ":")
+	return strings.EqualFold(scheme, "pkcs11")
+}
+
+// tokenName is how warnings and questions name a token.
+func tokenName(cfg hsm.Config) string {
+	switch {
+	case cfg.Label != "":
+		return "token " + strconv.Quote(cfg.Label)
+	case cfg.Serial != "":
+		return "token with serial number " + strconv.Quote(cfg.Serial)
+	case cfg.Slot != nil:
+		return "token in slot " + strconv.FormatUint(uint64(*cfg.Slot), 10)
+	}
+	return "the token"
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// usageError is a mistake on the command line.
+type usageError struct {
+	text string
+	hint string
+}
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(hint, format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...), hint}
+}
+
+// hintFor returns what to do about err, or nothing.
+func hintFor(err error) string {
+	var usage *usageError
+	switch {
+	case errors.As(err, &usage):
+		return usage.hint
+	case errors.Is(err, provider.ErrAuth):
+		return "name the source of the PIN with --pin-source, of a keystore's passphrase with --passphrase-source; a few wrong PINs lock most tokens"
+	case errors.Is(err, provider.ErrNotFound):
+		return "hsmmirror key list shows the keys of the store"
+	case errors.Is(err, provider.ErrExists):
+		return "hsmmirror key rotate makes a new version of a key"
+	}
+	return ""
+}
+
+// flagError takes care that a PIN that was typed in place of a flag is not repeated: of -p1234 it names -p only.
+func flagError(cmd *cobra.Command, err error) error {
+	text := err.Error()
+	if unknown := new(pflag.NotExistError); errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "" {
+		text = "unknown flag: -" + unknown.GetSpecifiedName()[:1]
+	}
+	return usagef("see "+cmd.CommandPath()+" --help", "%s", text)
+}
+
+// args returns a check that a command was given what names say, such as KID; optional more may be left out.
+func args(least int, names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if len(given) < least {
+			return usagef(cmd.CommandPath()+" --help", "%s: want %s", cmd.CommandPath(), names[len(given)])
+		}
+		if len(given) > len(names) {
+			return usagef(cmd.CommandPath()+" --help", "%s: %d arguments too many", cmd.CommandPath(), len(given)-len(names))
+		}
+		return nil
+	}
+}
