@@ -74,7 +74,7 @@ func oaepLabel(opts crypto.DecrypterOpts) ([]byte, error) {
 		return nil, nil
 	}
 	o, ok := opts.(*rsa.OAEPOptions)
-	if !ok || o.Hash != crypto.SHA256 || o.MGFHash != 0 && o.MGFHash != crypto.SHA256 {
+	if !ok || o == nil || o.Hash != crypto.SHA256 || o.MGFHash != 0 && o.MGFHash != crypto.SHA256 {
 		return nil, provider.Invalidf("decrypt with options of type %T: want nil or *rsa.OAEPOptions with SHA-256", opts)
 	}
 	return o.Label, nil

@@ -49,6 +49,9 @@ type link interface {
 	decrypt(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error)
 	encrypt(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error)
 
+	// verify is one C_Verify with a secret key.
+	verify(ctx context.Context, key *object, m mechanism, data, signature []byte) error
+
 	// derive returns the 32 bytes of CKM_ECDH1_DERIVE without a key derivation function.
 	derive(ctx context.Context, key *object, peer []byte) ([]byte, error)
 

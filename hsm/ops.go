@@ -108,6 +108,13 @@ func (c *conn) encrypt(ctx context.Context, key *object, mech mechanism, data []
 	return c.operate(ctx, key, mech, "C_Encrypt", func(s pkcs11.SessionHandle) ([]byte, error) { return c.lib.p11.Encrypt(s, data) }, c.lib.p11.EncryptInit)
 }
 
+func (c *conn) verify(ctx context.Context, key *object, mech mechanism, data, signature []byte) error {
+	_, err := c.operate(ctx, key, mech, "C_Verify", func(s pkcs11.SessionHandle) ([]byte, error) {
+		return nil, c.lib.p11.Verify(s, data, signature)
+	}, c.lib.p11.VerifyInit)
+	return err
+}
+
 // operate is one Init and one final call with a key.
 func (c *conn) operate(ctx context.Context, key *object, mech mechanism, call string,
 	final func(pkcs11.SessionHandle) ([]byte, error), begin func(pkcs11.SessionHandle, []*pkcs11.Mechanism, pkcs11.ObjectHandle) error,
@@ -136,7 +143,7 @@ func (c *conn) operate(ctx context.Context, key *object, mech mechanism, call st
 func (c *conn) explain(m *member, call string, err error) error {
 	failed := c.fail(call, err)
 	var e *Error
-	if call == "C_Decrypt" && errors.As(failed, &e) && classOf(e.Code) == classDevice && c.probe(m) == nil {
+	if (call == "C_Decrypt" || call == "C_Verify") && errors.As(failed, &e) && classOf(e.Code) == classDevice && c.probe(m) == nil {
 		return e.as(provider.ErrInvalid)
 	}
 	return failed

@@ -34,7 +34,7 @@ func (t *Token) prove(ctx context.Context, v *version) error {
 		ok, err = h.proveAgreement(ctx)
 	case v.Alg == provider.AES256GCM && h.ref.Allows(provider.UseEncrypt) && h.ref.Allows(provider.UseDecrypt):
 		ok, err = proveCipher(ctx, &aead{h}, nonce)
-	case v.Alg == provider.HMACSHA256 && h.ref.Allows(provider.UseSign):
+	case v.Alg == provider.HMACSHA256 && h.ref.Allows(provider.UseSign) && h.ref.Allows(provider.UseVerify):
 		ok, err = proveMAC(ctx, &mac{h}, nonce)
 	default:
 		return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -87,22 +86,26 @@ func (m *mac) Sum(ctx context.Context, message []byte) ([]byte, error) {
 	if !m.ref.Allows(provider.UseSign) {
 		return nil, provider.Invalidf("authenticate with %q: its uses are %v", m.ref.JWKKID(), m.ref.Uses)
 	}
-	return m.sum(ctx, message)
-}
-
-func (m *mac) Verify(ctx context.Context, message, code []byte) error {
-	want, err := m.sum(ctx, message)
-	if err != nil {
-		return err
-	}
-	if subtle.ConstantTimeCompare(code, want) != 1 {
-		return provider.Invalidf("code of %d bytes: want the %d of this key over this message", len(code), sha256.Size)
-	}
-	return nil
-}
-
-func (m *mac) sum(ctx context.Context, message []byte) ([]byte, error) {
 	return m.use(ctx, func(key *object) ([]byte, error) {
 		return m.t.link.sign(ctx, key, mechanism{typ: ckmSHA256HMAC}, message)
 	})
 }
+
+func (m *mac) Verify(ctx context.Context, message, code []byte) error {
+	if !m.ref.Allows(provider.UseVerify) {
+		return provider.Invalidf("verify with %q: its uses are %v", m.ref.JWKKID(), m.ref.Uses)
+	}
+	if len(code) != sha256.Size {
+		return errMAC
+	}
+	_, err := m.use(ctx, func(key *object) ([]byte, error) {
+		return nil, m.t.link.verify(ctx, key, mechanism{typ: ckmSHA256HMAC}, message, code)
+	})
+	var e *Error
+	if errors.Is(err, provider.ErrInvalid) && errors.As(err, &e) {
+		return errMAC
+	}
+	return err
+}
+
+var errMAC = provider.Invalidf("code is not that of this key over this message")

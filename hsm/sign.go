@@ -111,7 +111,7 @@ func (s *signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 
 // SignContext signs digest on the token.
 func (s *signer) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	m, data, err := signature(s.v.Alg, s.v.public, digest, opts)
+	m, data, err := signature(s.v.Alg, digest, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -123,13 +123,14 @@ func (s *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 }
 
 // signature returns the mechanism for a signature and what it is given. The padding is the algorithm's; the hash may be
-// another of the SHA-2 family, because TLS and SSH choose it.
-func signature(alg provider.KeyAlg, public crypto.PublicKey, digest []byte, opts crypto.SignerOpts) (mechanism, []byte, error) {
+// another of the SHA-2 family, because TLS and SSH choose it. An automatic PSS salt is as long as the hash: what TLS, X.509
+// and JWA want, and all that some tokens do.
+func signature(alg provider.KeyAlg, digest []byte, opts crypto.SignerOpts) (mechanism, []byte, error) {
 	if opts == nil {
 		return mechanism{}, nil, provider.Invalidf("sign with a %s key: no options: want at least the hash", alg)
 	}
 	pss, isPSS := opts.(*rsa.PSSOptions)
-	if isPSS != (alg == provider.RSAPSSSHA256) {
+	if isPSS != (alg == provider.RSAPSSSHA256) || isPSS && pss == nil {
 		return mechanism{}, nil, provider.Invalidf("sign with a %s key: options of type %T ask for another padding", alg, opts)
 	}
 	if alg == provider.Ed25519 {
@@ -144,8 +145,11 @@ func signature(alg provider.KeyAlg, public crypto.PublicKey, digest []byte, opts
 	}
 	switch alg {
 	case provider.RSAPSSSHA256:
-		salt, err := saltLength(pss, public.(*rsa.PublicKey))
-		return mechanism{typ: ckmRSAPKCSPSS, pss: &pssParams{h.mechanism, h.mgf, salt}}, digest, err
+		size := pss.Hash.Size()
+		if n := pss.SaltLength; n != rsa.PSSSaltLengthAuto && n != rsa.PSSSaltLengthEqualsHash && n != size {
+			return mechanism{}, nil, provider.Invalidf("PSS salt of %d bytes: want %d, as long as the hash", n, size)
+		}
+		return mechanism{typ: ckmRSAPKCSPSS, pss: &pssParams{h.mechanism, h.mgf, uint(size)}}, digest, nil
 	case provider.RSAPKCS1SHA256:
 		return mechanism{typ: ckmRSAPKCS}, append(append([]byte(nil), h.prefix...), digest...), nil
 	}
@@ -162,16 +166,4 @@ var hashes = map[crypto.Hash]hashInfo{
 	crypto.SHA256: {ckmSHA256, ckgMGF1SHA256, []byte("\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20")},
 	crypto.SHA384: {ckmSHA384, ckgMGF1SHA384, []byte("\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\x04\x30")},
 	crypto.SHA512: {ckmSHA512, ckgMGF1SHA512, []byte("\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40")},
-}
-
-// saltLength returns the length of the PSS salt in bytes. Automatic means as long as the hash: what TLS, X.509 and JWA
-// want, and all that some tokens do.
-func saltLength(o *rsa.PSSOptions, public *rsa.PublicKey) (uint, error) {
-	switch size := o.Hash.Size(); {
-	case o.SaltLength == rsa.PSSSaltLengthAuto, o.SaltLength == rsa.PSSSaltLengthEqualsHash:
-		return uint(size), nil
-	case o.SaltLength < 0, o.SaltLength > public.Size()-size-2:
-		return 0, provider.Invalidf("PSS salt of %d bytes: want 0 to %d, or as long as the hash", o.SaltLength, public.Size()-size-2)
-	}
-	return uint(o.SaltLength), nil
 }
