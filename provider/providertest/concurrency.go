@@ -24,7 +24,7 @@ func (s *suite) testConcurrency(t *testing.T) {
 	t.Run("signatures and reads go on while keys are rotated", s.testSignWhileRotating)
 }
 
-// atOnce runs do in a crowd of goroutines that start together, and returns their errors.
+// inCrowd runs do in a crowd of goroutines that start together, and returns their errors.
 func inCrowd(do func(i int) error) []error {
 	errs := make([]error, crowd)
 	start := make(chan struct{})
@@ -41,7 +41,7 @@ func inCrowd(do func(i int) error) []error {
 }
 
 func (s *suite) testConcurrentRotations(t *testing.T) {
-	const each = 4
+	const each = 3
 	kid := s.create(t, provider.KeySpec{Alg: s.quick(t)}).KID
 	made := make([][]provider.KeyRef, crowd)
 	for _, err := range inCrowd(func(i int) error {
@@ -113,7 +113,7 @@ func (s *suite) testConcurrentLives(t *testing.T) {
 		kids[i] = s.kid(t)
 	}
 	live := func(i int) error {
-		for round := range 3 {
+		for round := range 2 {
 			ref, err := s.p.CreateKey(t.Context(), provider.KeySpec{KID: kids[i], Alg: alg})
 			if err != nil {
 				return fmt.Errorf("round %d: create: %w", round, err)

@@ -19,6 +19,7 @@ func (s *suite) testImport(t *testing.T) {
 	for _, alg := range s.algs(isPublic) {
 		t.Run(string(alg)+" without its private half", func(t *testing.T) { s.testImportPublic(t, alg) })
 	}
+	t.Run("a public half in PEM", s.testImportPublicPEM)
 	t.Run("an HMAC key may have 32 to 512 bytes", s.testImportHMACSizes)
 	t.Run("a size in the spec must be that of the key", s.testImportSize)
 	t.Run("the spec is kept", s.testImportSpec)
@@ -73,43 +74,38 @@ func (s *suite) holds(t *testing.T, ref provider.KeyRef, o outsider) {
 
 func (s *suite) testImportForms(t *testing.T, alg provider.KeyAlg) {
 	o := newOutsider(t, alg)
-	public := o.publicMaterial(t).Public
+	both := o.material(t)
+	both.Public = toPEM("PUBLIC KEY", o.publicMaterial(t).Public)
+	tests := map[string]provider.KeyMaterial{"PKCS #8 in DER, with its public half in PEM": both}
 	for _, f := range o.forms(t) {
-		tests := []struct {
-			name     string
-			material provider.KeyMaterial
-		}{
-			{f.name + " in DER", provider.KeyMaterial{Private: provider.NewSecret(f.der)}},
-			{f.name + " in PEM", provider.KeyMaterial{Private: provider.NewSecret(toPEM(f.pem, f.der))}},
-			{f.name + " with its public half in PEM", provider.KeyMaterial{Private: provider.NewSecret(f.der), Public: toPEM("PUBLIC KEY", public)}},
-		}
-		for _, tt := range tests {
-			t.Run(tt.name, func(t *testing.T) {
-				s.holds(t, s.importing(t, provider.KeySpec{Alg: alg}, tt.material), o)
-			})
-		}
+		tests[f.name+" in PEM"] = provider.KeyMaterial{Private: provider.NewSecret(toPEM(f.pem, f.der))}
+		tests[f.name+" in DER"] = provider.KeyMaterial{Private: provider.NewSecret(f.der)}
+	}
+	for name, m := range tests {
+		t.Run(name, func(t *testing.T) { s.holds(t, s.importing(t, provider.KeySpec{Alg: alg}, m), o) })
 	}
 }
 
 func (s *suite) testImportPublic(t *testing.T, alg provider.KeyAlg) {
 	o := newOutsider(t, alg)
-	public := o.publicMaterial(t).Public
-	for name, b := range map[string][]byte{"in DER": public, "in PEM": toPEM("PUBLIC KEY", public)} {
-		t.Run(name, func(t *testing.T) {
-			kid := s.kid(t)
-			ref, err := s.p.ImportKey(t.Context(), provider.KeySpec{KID: kid, Alg: alg}, provider.KeyMaterial{Public: b})
-			if !s.caps.Alg(alg).Import && err != nil {
-				s.unsupported(t, alg, err)
-				s.nothingUnder(t, kid)
-				return
-			}
-			require.NoError(t, err)
-			require.False(t, ref.Private)
-			s.answersAlike(t, ref)
-			s.holds(t, ref, o)
-			s.onlyPublic(t, ref)
-		})
+	kid := s.kid(t)
+	ref, err := s.p.ImportKey(t.Context(), provider.KeySpec{KID: kid, Alg: alg}, o.publicMaterial(t))
+	if !s.caps.Alg(alg).Import && err != nil {
+		s.unsupported(t, alg, err)
+		s.nothingUnder(t, kid)
+		return
 	}
+	require.NoError(t, err)
+	require.False(t, ref.Private)
+	s.answersAlike(t, ref)
+	s.holds(t, ref, o)
+	s.onlyPublic(t, ref)
+}
+
+func (s *suite) testImportPublicPEM(t *testing.T) {
+	o := newOutsider(t, s.quick(t))
+	m := provider.KeyMaterial{Public: toPEM("PUBLIC KEY", o.publicMaterial(t).Public)}
+	s.holds(t, s.importing(t, provider.KeySpec{Alg: o.alg}, m), o)
 }
 
 // onlyPublic checks that the key verifies and encrypts, and does nothing else.

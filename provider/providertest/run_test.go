@@ -8,7 +8,7 @@ import (
 )
 
 func TestFakePassesRun(t *testing.T) {
-	providertest.Run(t, func(t *testing.T) provider.Provider { return providertest.NewFake(t) }, providertest.FakeClock())
+	providertest.Run(t, func(t *testing.T) provider.Provider { return spoil(t, providertest.NewFake(t)) }, providertest.FakeClock())
 }
 
 func TestReopenedFakePassesRun(t *testing.T) {
