@@ -88,7 +88,9 @@ func playDemo(ctx context.Context, t *teller, keep bool) (err error) {
 	for i, step := range demoSteps {
 		t.step(step.title)
 		if err := step.play(d, ctx); err != nil {
-			if ctx.Err() == nil {
+			if ctx.Err() != nil {
+				t.line("interrupted: the token and the keystore are removed")
+			} else {
 				t.failed(err)
 			}
 			return fmt.Errorf("demo, step %d: %w", i+1, err)
@@ -101,9 +103,9 @@ func playDemo(ctx context.Context, t *teller, keep bool) (err error) {
 func (t *teller) farewell(start time.Time, keep bool) {
 	end := "Nothing was left behind."
 	if keep {
-		end = "The token and the keystore were kept: set these variables, and remove the directory later."
+		end = "The variables above lead to the token and the keystore."
 	}
-	fmt.Fprintf(t.w, "\n%s All %d steps held, in %.1f s. %s\n", t.paint(green, "Done."), t.steps, time.Since(start).Seconds(), end)
+	fmt.Fprintf(t.w, "\n%s All %d steps held, in %s. %s\n", t.paint(green, "Done."), t.steps, brief(time.Since(start)), end)
 }
 
 // begin makes the token and the keystore and joins them, as a service does when it starts.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,7 +53,7 @@ and labels.`,
 }
 
 // adopt adopts a key, and has the mirror take it over if there is one.
-func (a *app) adopt(ctx context.Context, t *hsm.Token, adoption hsm.Adoption) (err error) {
+func (a *app) adopt(ctx context.Context, t *hsm.Token, adoption hsm.Adoption) error {
 	if a.options.store == "" {
 		ref, err := t.Adopt(ctx, adoption)
 		if err != nil {
@@ -70,7 +69,7 @@ func (a *app) adopt(ctx context.Context, t *hsm.Token, adoption hsm.Adoption) (e
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, m.Close()) }()
+	defer a.close(m)
 	ref, err := t.Adopt(ctx, adoption)
 	if err != nil {
 		return err

@@ -8,8 +8,7 @@ import (
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// notes is what a command has to say besides its result, in the order in which it came up. It is said only if the command
-// has a result.
+// notes is what a command has to say besides its result or its error, in the order in which it came up.
 type notes struct {
 	lines    []note
 	degraded bool
@@ -31,13 +30,17 @@ func (n *notes) degrade(format string, args ...any) {
 
 // report says the notes and returns the exit code.
 func (a *app) report() int {
-	for _, n := range a.notes.lines {
-		a.say(n.kind, n.text)
-	}
+	a.sayNotes()
 	if a.notes.degraded {
 		return exitDegraded
 	}
 	return exitDone
+}
+
+func (a *app) sayNotes() {
+	for _, n := range a.notes.lines {
+		a.say(n.kind, n.text)
+	}
 }
 
 // noteSource takes notice of where the answer about what came from.
@@ -59,7 +62,7 @@ func (a *app) noteSource(what string, p provider.Provenance) {
 		a.notes.degrade("the answer is stale: the mirror was last confirmed too long ago")
 	}
 	if p.Reason != "" && !p.Orphan {
-		a.notes.add("hint", "the reason: %s", p.Reason)
+		a.notes.add("hint", "the reason is %s", cause(p.Reason))
 	}
 }
 

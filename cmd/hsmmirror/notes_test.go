@@ -26,9 +26,9 @@ func TestWhatIsSaidOfAnAnswer(t *testing.T) {
 			a.noteSource("the set", provider.Provenance{Source: provider.Merged})
 		}, "", exitDone},
 		{"the mirror answered", func(a *app) {
-			a.noteSource("key \"k.1\"", provider.Provenance{Source: provider.Secondary, AsOf: ago(5 * time.Minute), Reason: "C_Sign: CKR_DEVICE_REMOVED"})
+			a.noteSource("key \"k.1\"", provider.Provenance{Source: provider.Secondary, AsOf: ago(5 * time.Minute), Reason: "primary: store unavailable: C_Sign: CKR_DEVICE_REMOVED"})
 		}, "hsmmirror: warning: token \"demo\" is unavailable; answered from the mirror, 5m0s old\n" +
-			"hsmmirror: hint: the reason: C_Sign: CKR_DEVICE_REMOVED\n", exitDegraded},
+			"hsmmirror: hint: the reason is C_Sign: CKR_DEVICE_REMOVED\n", exitDegraded},
 		{"many keys from the mirror are one warning", func(a *app) {
 			for _, what := range []string{"key \"k.1\"", "key \"k.2\""} {
 				a.noteSource(what, provider.Provenance{Source: provider.Secondary, AsOf: ago(time.Hour)})

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/hsmmirror/hsmmirror/mirror"
 )
 
 // options are the flags of every command: which store, and how to print.
@@ -65,8 +67,8 @@ func envName(flag *pflag.Flag) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 }
 
-// complete fills in from the environment what the command line left open, and checks the whole.
-func (o *options) complete(flags *pflag.FlagSet) error {
+// fill fills in from the environment what the command line left open, and checks the whole.
+func (o *options) fill(flags *pflag.FlagSet) error {
 	var err error
 	flags.VisitAll(func(flag *pflag.Flag) {
 		value := os.Getenv(envName(flag))
@@ -96,6 +98,11 @@ func outdone(flags *pflag.FlagSet, name string) bool {
 func (o *options) check() error {
 	if o.output != outputTable && o.output != outputJSON {
 		return usagef("", "output %q: want table or json", o.output)
+	}
+	switch mirror.Mode(o.mode) {
+	case mirror.PublicOnly, mirror.Full, mirror.None:
+	default:
+		return usagef("", "mode %q: want public_only, full or none", o.mode)
 	}
 	if o.uri != "" && (o.module != "" || o.token != "" || o.serial != "" || o.slot != "") {
 		return usagef("", "a store by --uri, and a token by --module, --token, --serial or --slot: want one of the two")

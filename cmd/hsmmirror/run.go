@@ -57,6 +57,7 @@ func (a *app) fail(ctx context.Context, err error) int {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = errors.New("interrupted")
 	}
+	a.sayNotes()
 	a.say("error", a.explain(err))
 	if hint := hintFor(err); hint != "" {
 		a.say("hint", hint)
@@ -73,10 +74,15 @@ func (a *app) explain(err error) string {
 	if !provider.IsOutage(err) || !a.options.hasPrimary() {
 		return text
 	}
+	return a.primary + " is unavailable: " + cause(text)
+}
+
+// cause cuts off what is said already where the text of an outage is shown.
+func cause(text string) string {
 	for _, known := range []string{"primary: ", provider.ErrUnavailable.Error() + ": "} {
 		text = strings.TrimPrefix(text, known)
 	}
-	return a.primary + " is unavailable: " + text
+	return text
 }
 
 func newRoot(a *app) *cobra.Command {
@@ -108,7 +114,7 @@ mirror, a write that was not mirrored, or a list with gaps. stderr says which.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			err := cmp.Or(cmd.ValidateFlagGroups(), a.options.complete(cmd.Root().PersistentFlags()))
+			err := cmp.Or(cmd.ValidateFlagGroups(), a.options.fill(cmd.Root().PersistentFlags()))
 			a.started = err == nil
 			return err
 		},

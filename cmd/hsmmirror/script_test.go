@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/hsmmirror/hsmmirror/internal/softhsm"
+	"github.com/hsmmirror/hsmmirror/internal/softhsm/softhsmtest"
 )
 
 func TestMain(m *testing.M) {
@@ -50,7 +51,7 @@ func condition(name string) (bool, error) {
 		return cgo, nil
 	case "softhsm":
 		_, err := softhsm.Find()
-		if err != nil && os.Getenv("HSMMIRROR_REQUIRE_SOFTHSM2") != "" {
+		if err != nil && os.Getenv(softhsmtest.RequireEnv) != "" {
 			return false, err
 		}
 		return cgo && err == nil, nil

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,13 +19,20 @@ import (
 )
 
 // withStore opens the store that the options name, runs f with it and closes it.
-func (a *app) withStore(ctx context.Context, f func(context.Context, provider.Provider) error) (err error) {
+func (a *app) withStore(ctx context.Context, f func(context.Context, provider.Provider) error) error {
 	p, err := a.openStore(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.Close()) }()
+	defer a.close(p)
 	return f(ctx, p)
+}
+
+// close closes a store. What the command did is done, so a failure is a note and no error.
+func (a *app) close(p io.Closer) {
+	if err := p.Close(); err != nil {
+		a.notes.degrade("the store was not closed as it should be: %v", err)
+	}
 }
 
 // openStore opens the primary, the keystore, or the mirror of both.
@@ -80,7 +88,7 @@ func (a *app) openPrimary(ctx context.Context) (provider.Provider, error) {
 		}
 		return provider.Open(ctx, a.options.uri)
 	}
-	t, err := a.openToken()
+	t, err := a.openToken(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -104,8 +112,8 @@ func (a *app) checkPIN(ctx context.Context, t *hsm.Token) error {
 }
 
 // openToken returns the token that the options name. It connects at the first call.
-func (a *app) openToken() (*hsm.Token, error) {
-	cfg, err := a.options.tokenConfig()
+func (a *app) openToken(ctx context.Context) (*hsm.Token, error) {
+	cfg, err := a.options.tokenConfig(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +125,7 @@ func (o *options) openKeystore(ctx context.Context) (provider.Provider, error) {
 	cfg := softfile.Config{Dir: o.store}
 	if o.passphraseSource != "" {
 		var err error
-		if cfg.Passphrase, err = secretSource("passphrase-source", o.passphraseSource, "passphrase of keystore "+o.store); err != nil {
+		if cfg.Passphrase, err = secretSource(ctx, "passphrase-source", o.passphraseSource, "passphrase of keystore "+o.store); err != nil {
 			return nil, err
 		}
 	}
@@ -125,7 +133,7 @@ func (o *options) openKeystore(ctx context.Context) (provider.Provider, error) {
 }
 
 // tokenConfig returns the token's configuration. A PIN source of the options counts where a URI names none.
-func (o *options) tokenConfig() (hsm.Config, error) {
+func (o *options) tokenConfig(ctx context.Context) (hsm.Config, error) {
 	cfg := hsm.Config{Module: o.module, Label: o.token, Serial: o.serial}
 	if o.uri != "" {
 		var err error
@@ -148,20 +156,22 @@ func (o *options) tokenConfig() (hsm.Config, error) {
 		return cfg, nil
 	}
 	var err error
-	cfg.PIN, err = secretSource("pin-source", o.pinSource, "PIN of "+tokenName(cfg))
+	cfg.PIN, err = secretSource(ctx, "pin-source", o.pinSource, "PIN of "+tokenName(cfg))
 	return cfg, err
 }
 
-// secretSource returns the source that a flag names. A prompt asks for what.
-func secretSource(flag, spec, what string) (provider.SecretSource, error) {
-	if spec == "prompt" {
-		return secretsource.Prompt(printable(what)), nil
+// secretSource returns the source that a flag names. A prompt asks for what, and asks now: later the store's time limits would
+// run while a person types.
+func secretSource(ctx context.Context, flag, spec, what string) (provider.SecretSource, error) {
+	if spec != "prompt" {
+		source, err := secretsource.Parse(spec)
+		if err != nil {
+			return nil, usagef("", "--%s: want %s", flag, secretsource.Syntax)
+		}
+		return source, nil
 	}
-	source, err := secretsource.Parse(spec)
-	if err != nil {
-		return nil, usagef("", "--%s: want %s", flag, secretsource.Syntax)
-	}
-	return source, nil
+	secret, err := secretsource.Prompt(printable(what))(ctx)
+	return func(context.Context) (provider.Secret, error) { return provider.NewSecret(secret.Expose()), nil }, err
 }
 
 func isPKCS11(uri string) bool {

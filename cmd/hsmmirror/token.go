@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -47,16 +46,28 @@ func newTokenList(a *app) *cobra.Command {
 		Example: `  hsmmirror token list --module /usr/lib/softhsm/libsofthsm2.so`,
 		Args:    args(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if a.options.module == "" {
-				return usagef("", "no module: want --module with the path of a PKCS#11 library")
+			module, err := a.options.modulePath()
+			if err != nil {
+				return err
 			}
-			tokens, err := hsm.Tokens(cmd.Context(), a.options.module)
+			tokens, err := hsm.Tokens(cmd.Context(), module)
 			if err != nil {
 				return err
 			}
 			return a.printTokens(tokens)
 		},
 	}
+}
+
+// modulePath returns the module that the options name.
+func (o *options) modulePath() (string, error) {
+	if o.module != "" {
+		return o.module, nil
+	}
+	if cfg, err := hsm.ConfigFromURI(o.uri); err == nil && cfg.Module != "" {
+		return cfg.Module, nil
+	}
+	return "", usagef("", "no module: want --module with the path of a PKCS#11 library")
 }
 
 func (a *app) printTokens(tokens []hsm.TokenInfo) error {
@@ -125,15 +136,15 @@ made (foreign). hsmmirror key adopt makes a foreign key one of ours.`,
 }
 
 // withToken is withStore for commands that work on the token itself.
-func (a *app) withToken(ctx context.Context, f func(context.Context, *hsm.Token) error) (err error) {
+func (a *app) withToken(ctx context.Context, f func(context.Context, *hsm.Token) error) error {
 	if !a.options.hasPrimary() || a.options.uri != "" && !isPKCS11(a.options.uri) {
 		return usagef("name a token with --module and --token (or --serial, --slot), or with --uri pkcs11:…", "no token was named")
 	}
-	t, err := a.openToken()
+	t, err := a.openToken(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.Close()) }()
+	defer a.close(t)
 	return f(ctx, t)
 }
 

@@ -114,6 +114,7 @@ func (a *app) verify(ctx context.Context, s statement, keys []verifyingKey) erro
 			continue
 		}
 		tried++
+		a.noteSource(fmt.Sprintf("key %q", k.jwkKID), k.ref.Provenance)
 		err := k.check(ctx, s)
 		if errors.Is(err, provider.ErrInvalid) {
 			continue
@@ -152,7 +153,6 @@ type verificationJSON struct {
 }
 
 func (a *app) printVerified(k verifyingKey, s statement) error {
-	a.noteSource(fmt.Sprintf("key %q", k.jwkKID), k.ref.Provenance)
 	if k.ref.State == provider.Retired {
 		a.notes.add("warning", "key %q is retired: it is in no JWK Set any more", k.jwkKID)
 	}
