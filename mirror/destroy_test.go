@@ -1,0 +1,277 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hsmmirror/hsmmirror/internal/fileops"
+	"github.com/hsmmirror/hsmmirror/provider"
+	"github.com/hsmmirror/hsmmirror/provider/providertest"
+)
+
+// requireGone requires that the mirror serves no trace of a version.
+func requireGone(t *testing.T, m *Mirror, kid string, version int) {
+	t.Helper()
+	ctx := context.Background()
+	_, err := m.GetKey(ctx, kid, version)
+	require.ErrorIs(t, err, provider.ErrNotFound)
+	_, err = m.PublicJWK(ctx, kid, version)
+	require.ErrorIs(t, err, provider.ErrNotFound)
+	set, err := m.JWKS(ctx, "")
+	require.NoError(t, err)
+	_, published := set.Key(provider.JWKKID(kid, version))
+	require.False(t, published)
+	if list, err := m.ListVersions(ctx, kid); err == nil {
+		require.NotContains(t, names(list), provider.JWKKID(kid, version))
+	}
+	list, err := m.ListKeys(ctx)
+	require.NoError(t, err)
+	require.NotContains(t, names(list), provider.JWKKID(kid, version))
+	_, err = m.Signer(ctx, kid, version)
+	require.ErrorIs(t, err, provider.ErrNotFound)
+}
+
+func TestDestroyIsCarriedToTheSecondary(t *testing.T) {
+	for name, r := range map[string]*rig{"replica": newRig(t, Config{}), "own names": newPlainRig(t, Config{})} {
+		t.Run(name, func(t *testing.T) {
+			r.create(provider.KeySpec{KID: "k"})
+			r.rotate("k")
+			r.create(provider.KeySpec{KID: "other"})
+			d, err := r.DestroyKey(t.Context(), "k", 1)
+			require.NoError(t, err)
+			require.Equal(t, provider.Destruction{KID: "k", Versions: []int{1}, Mirroring: &provider.Mirroring{Mirrored: true}}, d)
+			require.Len(t, r.copies(), 2)
+			d, err = r.DestroyKey(t.Context(), "k", provider.AllVersions)
+			require.NoError(t, err)
+			require.Equal(t, []int{2}, d.Versions)
+			require.Len(t, r.copies(), 1)
+			_, err = r.DestroyKey(t.Context(), "k", provider.AllVersions)
+			require.ErrorIs(t, err, provider.ErrNotFound)
+
+			r.primary.Unplug()
+			requireGone(t, r.Mirror, "k", 1)
+			requireGone(t, r.Mirror, "k", 2)
+			_, err = r.GetKey(t.Context(), "k", 0)
+			require.ErrorIs(t, err, provider.ErrNotFound, "all of its versions are known to be destroyed")
+			r.primary.Plug()
+		})
+	}
+}
+
+func TestDestroyWhileThePrimaryIsDown(t *testing.T) {
+	tests := []struct {
+		name  string
+		fault func(*rig)
+	}{
+		{"unplugged", func(r *rig) { r.primary.Unplug() }},
+		{"unplugged just then", func(r *rig) { r.primary.Refuse(provider.ErrUnavailable, "DestroyKey") }},
+		{"hangs just then", func(r *rig) { r.primary.Hang("DestroyKey") }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, Config{})
+				r.create(provider.KeySpec{KID: "k"})
+				synctest.Wait()
+				tt.fault(r)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				_, err := r.DestroyKey(ctx, "k", 1)
+				require.Error(t, err)
+				require.True(t, errors.Is(err, provider.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded))
+				r.primary.Release()
+				r.primary.Refuse(nil)
+				r.primary.Unplug()
+				require.NotEmpty(t, r.x("k", 1), "nothing changed, and the key goes on to be served")
+				require.Equal(t, []string{"k.1"}, r.copies())
+				r = r.restart()
+				require.NotEmpty(t, r.x("k", 1), "also after a restart")
+				r.primary.Plug()
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				require.NotEmpty(t, r.x("k", 1))
+				require.Empty(t, r.Status().Pending, "the primary was asked, and still holds it")
+			})
+		})
+	}
+}
+
+// The primary carries a destroy out and its answer is lost: once it is back the version is known to be destroyed.
+func TestAnswerToADestroyIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		primary, secondary := providertest.NewFake(t), providertest.NewFake(t)
+		m, err := New(&deaf{primary}, secondary, Config{StateDir: dir})
+		require.NoError(t, err)
+		defer m.Close()
+		_, err = m.CreateKey(t.Context(), provider.KeySpec{KID: "k", Alg: provider.Ed25519})
+		require.NoError(t, err)
+		_, err = m.DestroyKey(t.Context(), "k", 1)
+		require.ErrorIs(t, err, provider.ErrUnavailable)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		requireGone(t, m, "k", 1)
+		require.Empty(t, m.Status().Pending)
+		require.Equal(t, 1, m.Status().Tombstones)
+		_, err = secondary.GetKey(t.Context(), "k", 1)
+		require.ErrorIs(t, err, provider.ErrNotFound)
+	})
+}
+
+// deaf is a store whose answers to a destroy are lost.
+type deaf struct{ *providertest.Fake }
+
+func (d *deaf) DestroyKey(ctx context.Context, kid string, version int) (provider.Destruction, error) {
+	if _, err := d.Fake.DestroyKey(ctx, kid, version); err != nil {
+		return provider.Destruction{}, err
+	}
+	return provider.Destruction{}, provider.ErrUnavailable
+}
+
+// A primary that holds a destroyed version again, restored from a copy made before, does not bring it back.
+func TestRestoredPrimaryBringsNothingBack(t *testing.T) {
+	r := newRig(t, Config{})
+	ref := r.create(provider.KeySpec{KID: "k"})
+	key, err := r.PublicJWK(t.Context(), "k", 1)
+	require.NoError(t, err)
+	material, err := provider.PublicMaterial(key.PublicKey())
+	require.NoError(t, err)
+	r.rotate("k")
+	r.create(provider.KeySpec{KID: "gone"})
+	_, err = r.DestroyKey(t.Context(), "k", 2)
+	require.NoError(t, err)
+	_, err = r.DestroyKey(t.Context(), "gone", 1)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	r.primary, r.secondary = providertest.NewFake(t), r.secondary.Reopen()
+	for _, v := range []Version{{"k", 1}, {"k", 2}, {"gone", 1}} {
+		ref.KID, ref.Version = v.KID, v.Version
+		_, err = r.primary.PutVersion(t.Context(), ref, material)
+		require.NoError(t, err)
+	}
+	startRig(t, r)
+	requireGone(t, r.Mirror, "k", 2)
+	requireGone(t, r.Mirror, "gone", 1)
+	got, err := r.GetKey(t.Context(), "k", 0)
+	require.NoError(t, err)
+	require.Equal(t, 1, got.Version, "the latest version is the highest one that was not destroyed")
+	report, err := r.Reconcile(t.Context())
+	require.NoError(t, err)
+	require.Len(t, report.Problems, 2)
+	require.ErrorIs(t, report.Problems[0], provider.ErrTampered)
+	require.Empty(t, report.Copied)
+
+	d, err := r.DestroyKey(t.Context(), "gone", 1)
+	require.NoError(t, err, "and it can be destroyed once more")
+	require.Equal(t, []int{1}, d.Versions)
+}
+
+// fuse cuts a process off after a number of steps: every later one fails, and nothing that it does reaches a disk or a
+// store. A step is a change of a file or a call of DestroyKey.
+type fuse struct {
+	steps   int // until it blows; negative: never
+	taken   int
+	primary *providertest.Fake
+	second  *providertest.Fake
+}
+
+func (f *fuse) step() error {
+	if f.steps >= 0 && f.taken >= f.steps {
+		f.primary.Unplug()
+		f.second.Unplug()
+		return errors.New("cut off")
+	}
+	f.taken++
+	return nil
+}
+
+func (f *fuse) file(op fileops.Op) error {
+	switch op.Kind {
+	case fileops.OpCreate, fileops.OpWrite, fileops.OpSync, fileops.OpRename, fileops.OpSyncDir, fileops.OpRemove:
+		return f.step()
+	}
+	return nil
+}
+
+// fused is a store of a process with a fuse.
+type fused struct {
+	*providertest.Fake
+	fuse *fuse
+}
+
+func (f *fused) DestroyKey(ctx context.Context, kid string, version int) (provider.Destruction, error) {
+	if err := f.fuse.step(); err != nil {
+		return provider.Destruction{}, provider.ErrUnavailable
+	}
+	return f.Fake.DestroyKey(ctx, kid, version)
+}
+
+// A process dies after any step of a destroy. With both stores up the next one finishes it or finds it not begun; with the
+// primary down it does not serve what the primary has destroyed.
+func TestCrashAtEveryStepOfADestroy(t *testing.T) {
+	for _, up := range []bool{true, false} {
+		done := false
+		for n := 0; !done; n++ {
+			synctest.Test(t, func(t *testing.T) { done = crashDestroy(t, n, up) })
+			require.Less(t, n, 100)
+		}
+	}
+}
+
+func crashDestroy(t *testing.T, n int, up bool) (done bool) {
+	primary, secondary := providertest.NewFake(t), providertest.NewFake(t)
+	dir := t.TempDir()
+	f := &fuse{steps: -1, primary: primary, second: secondary}
+	m, err := newMirror(&fused{primary, f}, &fused{secondary, f}, Config{StateDir: dir}, f.file)
+	require.NoError(t, err)
+	_, err = m.CreateKey(t.Context(), provider.KeySpec{KID: "k", Alg: provider.Ed25519})
+	require.NoError(t, err)
+	synctest.Wait()
+
+	f.taken, f.steps = 0, n
+	_, destroyed := m.DestroyKey(t.Context(), "k", 1)
+	done = f.taken < n
+	require.True(t, !done || destroyed == nil)
+	f.steps = 0 // nothing more gets out of this process
+	require.NoError(t, m.Close())
+	primary.Plug()
+	secondary.Plug()
+
+	onPrimary := primary.Reopen()
+	defer onPrimary.Close()
+	_, err = onPrimary.GetKey(t.Context(), "k", 1)
+	carriedOut := errors.Is(err, provider.ErrNotFound)
+	if !up {
+		primary.Unplug()
+	}
+	m, err = New(primary.Reopen(), secondary.Reopen(), Config{StateDir: dir})
+	require.NoError(t, err)
+	defer m.Close()
+	_, err = m.PublicJWK(t.Context(), "k", 1)
+	if carriedOut {
+		require.ErrorIs(t, err, provider.ErrNotFound, "step %d", n)
+	}
+	require.True(t, carriedOut || destroyed != nil)
+	primary.Plug()
+	time.Sleep(time.Minute)
+	synctest.Wait()
+	require.Empty(t, m.Status().Pending, "step %d", n)
+	_, err = onPrimary.GetKey(t.Context(), "k", 1)
+	onMirror, merr := m.GetKey(t.Context(), "k", 1)
+	if err == nil {
+		require.NoError(t, merr, "step %d: not begun", n)
+		require.Equal(t, provider.Primary, onMirror.Provenance.Source)
+		return done
+	}
+	requireGone(t, m, "k", 1)
+	onSecondary := secondary.Reopen()
+	defer onSecondary.Close()
+	_, err = onSecondary.GetKey(t.Context(), "k", 1)
+	require.ErrorIs(t, err, provider.ErrNotFound)
+	return done
+}

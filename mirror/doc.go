@@ -1,0 +1,69 @@
+// Package mirror is a store made of two: a primary, which is the system of record, and a secondary, which keeps public keys
+// at hand while the primary is away.
+//
+// # What to decide
+//
+// Config.StateDir: give one. What was destroyed through the mirror stays destroyed only as long as the mirror remembers it.
+//
+// Config.Mode: what is copied to the secondary. Public halves by default; private ones only in mode full, and only of keys
+// whose export policy is secret_when_allowed.
+//
+// Config.RefuseOrphans: what becomes of a version that the primary no longer has and that was not destroyed through the
+// mirror. By default it is served and marked (Provenance.Orphan), so that a token emptied by mistake does not take
+// verification down; refused, a key that someone destroyed on the token itself is gone at once.
+//
+// # Writes
+//
+// Writes go to the primary first, and its error is the caller's. What the primary has made stands. The answer's Mirroring
+// says whether the secondary has it too, and if not, why; it is brought there later without being asked. A secondary that
+// hangs or fails delays a write by Config.SecondaryTimeout and never fails it.
+//
+// DestroyKey carries a destroy to both stores, through crashes ([Mirror.DestroyKey]). A version destroyed through the mirror
+// is not found from then on, whatever either store says.
+//
+// # Reads
+//
+// The primary answers if it can. The secondary answers in its place
+//
+//   - during an outage: the primary answered [provider.ErrUnavailable], or not within Config.PrimaryTimeout;
+//   - when the primary says that it has no such version, and orphans are served.
+//
+// Every other error is the primary's answer and goes to the caller: a wrong PIN is no outage. The first read that meets an
+// outage waits for the primary, at most Config.PrimaryTimeout; reads after it go straight to the secondary, until a probe in
+// the background, after 1 s and then at intervals that double up to 30 s, or any write, finds the primary back. Without an
+// answer from the primary a key that the secondary lacks is [provider.ErrUnavailable], not [provider.ErrNotFound]: nobody
+// knows. That is so for symmetric keys in mode public_only, of which there is nothing to copy.
+//
+// A copy is served only if its thumbprint is the one that the primary gave the version, as far as the mirror has heard of
+// it; else the answer is [provider.ErrTampered], and lists leave the copy out and name it in their Problems. This notices
+// accidents and swapped records, and not someone who can write to the state directory too.
+//
+// JWKS is the union of both stores without duplicates, and the primary wins. States are evaluated on every read over all
+// versions that the mirror knows, so that rotations run on during an outage.
+//
+// Every answer carries its [provider.Provenance]: Primary, as the primary gave it; Secondary, with the time of the primary's
+// last confirmation of the version, the reason, and Stale past Config.StaleAfter; Merged for lists with orphans.
+//
+// Signing and everything else that needs a private half is the primary's alone and never fails over.
+//
+// # Mode none
+//
+// A Mirror in mode none never writes to its secondary, which something else keeps: another host's Mirror, or a copy made by
+// hand. During an outage reads go to what it holds under the primary's names, less what was destroyed through this Mirror.
+// Otherwise the primary's answers are final: nothing of the secondary gets into them.
+//
+// # Secondaries
+//
+// A secondary that satisfies [provider.Replica] keeps kid, version, schedule, policy and tags. Any other one stores each
+// version as a key of its own, whose place the state keeps; every answer carries the primary's names.
+//
+// # Concurrency and processes
+//
+// One change of a key at a time goes through a Mirror; changes of other keys, and reads, do not wait for it. Processes that
+// mirror the same stores may share a StateDir: destroys exclude each other, and a read during an outage notices what another
+// process destroyed within 100 ms. A Mirror has one goroutine, for probes and repairs, which ends in Close.
+//
+// # Limitations
+//
+// Time limits rest on the stores: one that does not return when its context ends holds up its caller, and Close.
+package mirror

@@ -1,0 +1,131 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hsmmirror/hsmmirror/internal/fileops"
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// Mirror is a store made of two. It satisfies every optional interface of package provider; what the primary can't do
+// answers [provider.ErrUnsupported].
+type Mirror struct {
+	cfg     Config
+	log     *slog.Logger
+	primary provider.Provider
+	copies  *copies
+	state   *state
+
+	up     *breaker // of the primary
+	kids   kidLocks
+	stamps stamps
+	found  findings
+	caps   atomic.Pointer[provider.Capabilities] // as the primary last told them
+
+	keeper         *keeper
+	probe          *task // asks the primary whether it is back
+	probeSecondary *task
+	repair         *task // reconciles
+	flush          *task // writes the stamps
+	reconciling    chan struct{}
+
+	stop   context.CancelFunc // ends the keeper
+	used   atomic.Bool
+	closed atomic.Bool
+	// copying is read-locked while the mirror's half of a write is under way, which Close waits for.
+	copying sync.RWMutex
+	once    sync.Once
+	end     error
+}
+
+// New joins primary and secondary, which the Mirror owns from then on and closes in Close, also if New fails. New asks
+// neither store anything: a missing token shows in the first call that needs it. [provider.ErrInvalid] for a Config that
+// breaks a rule; [provider.ErrTampered] for a damaged state, without which nothing can be trusted to be destroyed.
+func New(primary, secondary provider.Provider, cfg Config) (*Mirror, error) {
+	return newMirror(primary, secondary, cfg, nil)
+}
+
+func newMirror(primary, secondary provider.Provider, cfg Config, hook fileops.Hook) (*Mirror, error) {
+	if primary == nil || secondary == nil {
+		return nil, errors.Join(provider.Invalidf("mirror of one store: want a primary and a secondary"), closeAll(primary, secondary))
+	}
+	cfg, err := cfg.normalize()
+	if err != nil {
+		return nil, errors.Join(err, closeAll(primary, secondary))
+	}
+	s, err := openState(cfg.StateDir, hook)
+	if err != nil {
+		return nil, errors.Join(err, closeAll(primary, secondary))
+	}
+	m := &Mirror{cfg: cfg, log: cfg.Logger, primary: primary, state: s, keeper: newKeeper(), reconciling: make(chan struct{}, 1)}
+	m.repair = m.keeper.add(m.reconcileByItself)
+	m.flush = m.keeper.add(m.writeStamps)
+	m.probe = m.keeper.add(m.probePrimary)
+	m.probeSecondary = m.keeper.add(func(ctx context.Context) { m.copies.probe(ctx) })
+	m.up = &breaker{store: "primary", log: m.log,
+		probeAt: func(t time.Time) { m.keeper.want(m.probe, t) },
+		onUp:    func() { m.keeper.want(m.repair, time.Now()) },
+	}
+	m.copies = newCopies(secondary, cfg.SecondaryTimeout, &breaker{store: "secondary", log: m.log,
+		probeAt: func(t time.Time) { m.keeper.want(m.probeSecondary, t) },
+		onUp:    func() { m.keeper.want(m.repair, time.Now()) },
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	m.stop = stop
+	go m.keeper.run(ctx)
+	return m, nil
+}
+
+// Close ends the use of the Mirror and closes both stores. It waits for the mirror's half of writes that the primary has
+// made, no longer than the secondary's time limit for each.
+func (m *Mirror) Close() error {
+	m.once.Do(func() {
+		m.closed.Store(true)
+		m.stop()
+		<-m.keeper.ended
+		m.copying.Lock()
+		defer m.copying.Unlock()
+		if m.cfg.StateDir != "" {
+			ctx, cancel := context.WithTimeout(context.Background(), m.cfg.SecondaryTimeout)
+			defer cancel()
+			m.writeStamps(ctx)
+		}
+		m.end = errors.Join(closeAll(m.primary, m.copies.store), m.state.close())
+	})
+	return m.end
+}
+
+func closeAll(stores ...provider.Provider) error {
+	var errs []error
+	for _, s := range stores {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ready returns the error that a method starts with, if there is one: of the context, of Close, of its arguments.
+func (m *Mirror) ready(ctx context.Context, args ...error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if m.closed.Load() {
+		return provider.ErrClosed
+	}
+	for _, err := range args {
+		if err != nil {
+			return err
+		}
+	}
+	// What an earlier process left undone is finished with the first use, since New asks the stores nothing.
+	if !m.used.Load() && m.used.CompareAndSwap(false, true) && len(m.state.current().unfinished()) > 0 {
+		m.keeper.want(m.repair, time.Now())
+	}
+	return nil
+}

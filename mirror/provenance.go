@@ -1,0 +1,148 @@
+package mirror
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// flushEvery is how often confirmations that came with reads are written to the state.
+const flushEvery = time.Minute
+
+// stampEvery is how exact the time of a confirmation that came with a read is.
+const stampEvery = time.Second
+
+// absence is why the secondary is asked in the primary's place.
+type absence struct {
+	err error // what the primary answered or did not
+	// answered tells that the primary answered: it does not have the version. What the secondary has is an orphan.
+	answered bool
+}
+
+// stamps remembers when the primary last confirmed each version, and its JWK Set as a whole. The zero value is ready.
+type stamps struct {
+	mu        sync.RWMutex
+	versions  map[Version]time.Time
+	published atomic.Int64 // Unix nanoseconds; 0: never
+	unwritten bool         // guarded by mu
+}
+
+// confirm notes that the primary holds the versions now. It tells whether that made the first unwritten stamp.
+func (s *stamps) confirm(now time.Time, versions ...Version) (first bool) {
+	s.mu.RLock()
+	fresh := true
+	for _, v := range versions {
+		fresh = fresh && now.Sub(s.versions[v]) < stampEvery
+	}
+	s.mu.RUnlock()
+	if fresh {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.versions == nil {
+		s.versions = map[Version]time.Time{}
+	}
+	for _, v := range versions {
+		s.versions[v] = now.UTC()
+	}
+	first, s.unwritten = !s.unwritten, true
+	return first
+}
+
+// take returns all stamps, as written.
+func (s *stamps) take() map[Version]time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unwritten = false
+	all := make(map[Version]time.Time, len(s.versions))
+	for v, t := range s.versions {
+		all[v] = t
+	}
+	return all
+}
+
+func (s *stamps) forget(v Version) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.versions, v)
+}
+
+func (s *stamps) of(v Version) time.Time {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.versions[v]
+}
+
+// confirm notes that the primary holds the versions that refs describe, and sees to it that this gets into the state.
+func (m *Mirror) confirm(refs ...provider.KeyRef) {
+	now := time.Now()
+	versions := make([]Version, 0, 8)
+	for _, ref := range refs {
+		if ref.Provenance.Source == provider.Primary {
+			versions = append(versions, nameOf(ref))
+		}
+	}
+	if m.stamps.confirm(now, versions...) && m.cfg.StateDir != "" {
+		m.keeper.want(m.flush, now.Add(flushEvery))
+	}
+}
+
+// confirmSet is confirm for a JWK Set of all keys.
+func (m *Mirror) confirmSet(set provider.JWKSet) {
+	now := time.Now()
+	if now.UnixNano()-m.stamps.published.Load() < int64(stampEvery) || set.Provenance.Source != provider.Primary {
+		return
+	}
+	m.stamps.published.Store(now.UnixNano())
+	refs := make([]provider.KeyRef, 0, set.Len())
+	for _, k := range set.Keys() {
+		refs = append(refs, k.Ref())
+	}
+	m.confirm(refs...)
+}
+
+// writeStamps brings the stamps into the state.
+func (m *Mirror) writeStamps(ctx context.Context) {
+	all := m.stamps.take()
+	err := m.state.update(ctx, func(l *ledger) {
+		for v, t := range all {
+			if e, known := l.get(v); known && e.Destroyed.IsZero() && t.After(e.Confirmed) {
+				e.Confirmed = t
+				l.set(v, e)
+			}
+		}
+	})
+	if err != nil && ctx.Err() == nil {
+		m.log.Warn("time of the last confirmation not written", "cause", err)
+	}
+}
+
+// asOf returns when the primary last confirmed the version; zero if the mirror can't tell.
+func (m *Mirror) asOf(v Version) time.Time {
+	e, _ := m.state.current().get(v)
+	if t := m.stamps.of(v); t.After(e.Confirmed) {
+		return t
+	}
+	return e.Confirmed
+}
+
+// provenance returns that of an answer which the secondary gives about the versions. The oldest confirmation counts.
+func (m *Mirror) provenance(why absence, versions ...Version) provider.Provenance {
+	p := provider.Provenance{Source: provider.Secondary, Orphan: why.answered, Reason: why.err.Error()}
+	for i, v := range versions {
+		if t := m.asOf(v); i == 0 || t.Before(p.AsOf) {
+			p.AsOf = t
+		}
+	}
+	return m.aged(p)
+}
+
+// aged fills in Stale.
+func (m *Mirror) aged(p provider.Provenance) provider.Provenance {
+	p.Stale = p.AsOf.IsZero() || time.Since(p.AsOf) >= m.cfg.StaleAfter
+	return p
+}
