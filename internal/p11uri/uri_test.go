@@ -192,49 +192,6 @@ func TestErrorsHoldNoPIN(t *testing.T) {
 	}
 }
 
-func TestMatches(t *testing.T) {
-	token := Token{
-		Label: "hsm a", Manufacturer: "SoftHSM project", Serial: "b2a1", Model: "SoftHSM v2",
-		SlotManufacturer: "SoftHSM project", SlotDescription: "slot", SlotID: 7,
-		LibraryManufacturer: "SoftHSM", LibraryDescription: "Implementation of PKCS11", LibraryVersion: Version{2, 0},
-	}
-	tests := []struct {
-		name string
-		uri  string
-		want bool
-	}{
-		{"nothing matches everything", "", true},
-		{"the label", "token=hsm%20a", true},
-		{"another label", "token=hsm%20b", false},
-		{"the label in capitals", "token=HSM%20A", false},
-		{"the beginning of the label", "token=hsm", false},
-		{"an empty label", "token=", false},
-		{"label and serial", "token=hsm%20a;serial=b2a1", true},
-		{"label and another serial", "token=hsm%20a;serial=b2a2", false},
-		{"manufacturer and model", "manufacturer=SoftHSM%20project;model=SoftHSM%20v2", true},
-		{"another manufacturer", "manufacturer=x", false},
-		{"another model", "model=x", false},
-		{"the slot", "slot-id=7;slot-description=slot;slot-manufacturer=SoftHSM%20project", true},
-		{"slot 0 is a slot", "slot-id=0", false},
-		{"another slot", "slot-description=x", false},
-		{"another slot's maker", "slot-manufacturer=x", false},
-		{"the library", "library-manufacturer=SoftHSM;library-description=Implementation%20of%20PKCS11;library-version=2", true},
-		{"another version of the library", "library-version=2.1", false},
-		{"another library's maker", "library-manufacturer=x", false},
-		{"another library", "library-description=x", false},
-		{"an object says nothing about the token", "object=k;type=private;id=%01", true},
-		{"nor does the query", "?module-path=/m&kid=k", true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			u, err := Parse("pkcs11:" + tt.uri)
-			require.NoError(t, err)
-			require.Equal(t, tt.want, u.Matches(token))
-		})
-	}
-	require.True(t, URI{Serial: new("")}.Matches(Token{}), "an empty value matches an empty one")
-}
-
 // FuzzParse looks for a URI that changes on the way out and back, and for an error that repeats what it was given.
 func FuzzParse(f *testing.F) {
 	for _, uri := range []string{
