@@ -70,60 +70,15 @@ const (
 	classFatal
 )
 
-// String returns the class's name as statistics show it.
-func (c class) String() string {
+// doubtful tells whether the code may come of a connection that is broken, so that the token must be asked whether it is there
+// before the code is believed. A full token does not count: it answered.
+func (c class) doubtful() bool {
 	switch c {
-	case classAnswer:
-		return "answer"
-	case classCaller:
-		return "caller"
-	case classPIN:
-		return "pin"
-	case classBusy:
-		return "busy"
-	case classKey:
-		return "key"
-	case classSession:
-		return "session"
-	case classLogin:
-		return "login"
-	case classToken:
-		return "token"
-	case classDevice:
-		return "device"
-	case classVendor:
-		return "vendor"
-	case classFatal:
-		return "fatal"
+	case classKey, classSession, classLogin, classToken, classDevice, classVendor, classFatal:
+		return true
 	}
-	return fmt.Sprintf("class(%d)", int(c))
+	return false
 }
-
-// callersFault tells whether the code says something about what was asked for, and nothing against the token. It never
-// counts as an outage.
-func (c class) callersFault() bool { return c == classCaller || c == classPIN || c == classAnswer }
-
-// outage tells whether the code counts as a sign that the token is not working. A lost login and a full token do not: the
-// token answered.
-func (c class) outage() bool {
-	return c == classSession || c == classToken || c == classDevice || c == classVendor || c == classFatal
-}
-
-// endsSession tells whether the session of the call must be closed, and not go back to its pool. An error between an Init
-// and its final call ends the session whatever the code.
-func (c class) endsSession() bool { return c.outage() }
-
-// needsLogin tells whether the token must be logged in to again.
-func (c class) needsLogin() bool { return c == classLogin }
-
-// suspicious tells whether the token must be asked for its info before the code is believed: it may be gone though the code
-// says otherwise, or be well though the code says it is gone.
-func (c class) suspicious() bool {
-	return c == classKey || c == classToken || c == classDevice || c == classVendor
-}
-
-// needsInit tells whether only C_Finalize and C_Initialize help.
-func (c class) needsInit() bool { return c == classFatal }
 
 // classOf returns the class of a CKR code.
 func classOf(code uint) class { return infoOf(code).class }

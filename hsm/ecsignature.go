@@ -31,20 +31,5 @@ func (c *curve) signatureDER(raw []byte) ([]byte, error) {
 	return b.Bytes()
 }
 
-// signatureRaw turns the ASN.1 of crypto/ecdsa into r||s, each as long as the group's order (RFC 7518 section 3.4).
-// [provider.ErrInvalid] for what is no signature.
-func (c *curve) signatureRaw(der []byte) ([]byte, error) {
-	in, seq := cryptobyte.String(der), cryptobyte.String(nil)
-	r, s := new(big.Int), new(big.Int)
-	if !in.ReadASN1(&seq, cbasn1.SEQUENCE) || !in.Empty() || !seq.ReadASN1Integer(r) || !seq.ReadASN1Integer(s) || !seq.Empty() ||
-		!c.inOrder(r) || !c.inOrder(s) {
-		return nil, provider.Invalidf("signature of %d bytes: want the DER of r and s for %s", len(der), c.name)
-	}
-	raw := make([]byte, 2*c.orderBytes())
-	r.FillBytes(raw[:len(raw)/2])
-	s.FillBytes(raw[len(raw)/2:])
-	return raw, nil
-}
-
 // inOrder tells whether x may be the r or the s of a signature.
 func (c *curve) inOrder(x *big.Int) bool { return x.Sign() > 0 && x.Cmp(c.nist.Params().N) < 0 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"errors"
+	"slices"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -65,24 +66,21 @@ func importError(r record, err error) error {
 func importPrivate(r record, q quirks, m provider.ParsedMaterial) ([]attribute, error) {
 	if !m.Symmetric.Empty() {
 		return append(r.privateTemplate(), attribute{ckaClass, uint(ckoSecretKey)}, attribute{ckaKeyType, q.keyTypeOf(r.Alg)},
-			attribute{ckaValue, append([]byte(nil), m.Symmetric.Expose()...)}), nil
+			attribute{ckaValue, slices.Clone(m.Symmetric.Expose())}), nil
 	}
 	if m.Private == nil {
 		return nil, nil
 	}
-	values, err := valuesOf(m.Private)
-	if err != nil {
-		return nil, err
-	}
 	template := append(r.privateTemplate(), attribute{ckaClass, uint(ckoPrivateKey)}, attribute{ckaKeyType, q.keyTypeOf(r.Alg)})
-	if r.Alg.KeyType() != "RSA" {
+	if r.Alg.KeyType() != "RSA" { // the public half first: nothing fails after the secret was copied
 		params, _, err := encodeECPublic(m.Public)
-		return append(template, attribute{ckaECParams, params}, attribute{ckaValue, values.value}), err
+		if err != nil {
+			return nil, err
+		}
+		template = append(template, attribute{ckaECParams, params})
 	}
-	return append(template,
-		attribute{ckaModulus, values.modulus}, attribute{ckaPublicExponent, values.publicExponent}, attribute{ckaPrivateExponent, values.privateExponent},
-		attribute{ckaPrime1, values.prime1}, attribute{ckaPrime2, values.prime2},
-		attribute{ckaExponent1, values.exponent1}, attribute{ckaExponent2, values.exponent2}, attribute{ckaCoefficient, values.coefficient}), nil
+	private, err := privateAttributes(m.Private)
+	return append(template, private...), err
 }
 
 // importPublic describes the public key object; nil if there is none.
@@ -97,13 +95,4 @@ func importPublic(r record, q quirks, m provider.ParsedMaterial) ([]attribute, e
 	}
 	params, point, err := encodeECPublic(m.Public)
 	return append(template, attribute{ckaECParams, params}, attribute{ckaECPoint, point}), err
-}
-
-// wipe overwrites the values of a private template; miekg has its own copies by then, which it frees.
-func wipe(template []attribute) {
-	for _, a := range template {
-		if b, ok := a.value.([]byte); ok && a.typ != ckaID {
-			clear(b)
-		}
-	}
 }

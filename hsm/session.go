@@ -100,7 +100,7 @@ func (c *conn) judge(m *member, err error) {
 	case errors.Is(err, errEpoch):
 		c.rejoin(m)
 	case errors.As(err, &e) && !errors.Is(err, provider.ErrInvalid):
-		if k := classOf(e.Code); k.outage() || k.suspicious() || k.needsLogin() {
+		if classOf(e.Code).doubtful() {
 			c.check(m, err)
 		}
 	}

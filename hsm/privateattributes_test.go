@@ -9,7 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"math/big"
-	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,7 +17,7 @@ import (
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-func TestValuesOfKeysOnCurves(t *testing.T) {
+func TestPrivateAttributesOfKeysOnCurves(t *testing.T) {
 	seed := unhex(t, "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60") // RFC 8032 section 7.1
 	short := unhex(t, "0000000000000000000000000000000000000000000000000000000000000102")
 	p256, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), short)
@@ -38,48 +38,43 @@ func TestValuesOfKeysOnCurves(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			v, err := valuesOf(tt.key)
+			got, err := privateAttributes(tt.key)
 			require.NoError(t, err)
-			require.Equal(t, privateValues{value: tt.want}, v)
-			held := v.value
-			v.wipe()
-			require.Equal(t, make([]byte, len(tt.want)), held)
-			require.Equal(t, privateValues{}, v)
-			again, err := valuesOf(tt.key)
+			require.Equal(t, []attribute{{ckaValue, tt.want}}, got)
+			wipe(got)
+			require.Equal(t, []attribute{{ckaValue, make([]byte, len(tt.want))}}, got)
+			again, err := privateAttributes(tt.key)
 			require.NoError(t, err)
-			require.Equal(t, tt.want, again.value, "wiping the values leaves the key")
+			require.Equal(t, []attribute{{ckaValue, tt.want}}, again, "wiping the values leaves the key")
 		})
 	}
 }
 
-func TestValuesOfRSA(t *testing.T) {
+func TestPrivateAttributesOfRSA(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
 	bare := &rsa.PrivateKey{PublicKey: key.PublicKey, D: key.D, Primes: key.Primes} // nothing precomputed
 	for name, k := range map[string]*rsa.PrivateKey{"precomputed": key, "bare": bare} {
 		t.Run(name, func(t *testing.T) {
-			v, err := valuesOf(k)
+			got, err := privateAttributes(k)
 			require.NoError(t, err)
-			num := func(b []byte) *big.Int { return new(big.Int).SetBytes(b) }
-			one, p, q, d := big.NewInt(1), num(v.prime1), num(v.prime2), num(v.privateExponent)
-			require.Zero(t, num(v.modulus).Cmp(new(big.Int).Mul(p, q)))
-			require.Equal(t, []byte{1, 0, 1}, v.publicExponent)
-			require.Zero(t, d.Cmp(key.D))
-			require.Zero(t, num(v.exponent1).Cmp(new(big.Int).Mod(d, new(big.Int).Sub(p, one))))
-			require.Zero(t, num(v.exponent2).Cmp(new(big.Int).Mod(d, new(big.Int).Sub(q, one))))
-			require.Zero(t, num(v.coefficient).Cmp(new(big.Int).ModInverse(q, p)))
-			require.Nil(t, v.value)
-
-			held := []([]byte){}
-			for i := range reflect.TypeFor[privateValues]().NumField() {
-				if b := reflect.ValueOf(v).Field(i).Bytes(); len(b) > 0 {
-					held = append(held, b)
-				}
+			require.Len(t, got, 8)
+			num := func(typ uint) *big.Int {
+				i := slices.IndexFunc(got, func(a attribute) bool { return a.typ == typ })
+				require.GreaterOrEqual(t, i, 0, "attribute %#x", typ)
+				return new(big.Int).SetBytes(got[i].value.([]byte))
 			}
-			require.Len(t, held, 8)
-			v.wipe()
-			for _, b := range held {
-				require.Equal(t, make([]byte, len(b)), b)
+			one, p, q, d := big.NewInt(1), num(ckaPrime1), num(ckaPrime2), num(ckaPrivateExponent)
+			require.Equal(t, new(big.Int).Mul(p, q), num(ckaModulus))
+			require.EqualValues(t, 65537, num(ckaPublicExponent).Int64())
+			require.Equal(t, key.D, d)
+			require.Equal(t, new(big.Int).Mod(d, new(big.Int).Sub(p, one)), num(ckaExponent1))
+			require.Equal(t, new(big.Int).Mod(d, new(big.Int).Sub(q, one)), num(ckaExponent2))
+			require.Equal(t, new(big.Int).ModInverse(q, p), num(ckaCoefficient))
+
+			wipe(got)
+			for _, a := range got {
+				require.Equal(t, make([]byte, len(a.value.([]byte))), a.value, "attribute %#x", a.typ)
 			}
 			require.NoError(t, k.Validate(), "wiping the values leaves the key")
 		})
@@ -87,7 +82,7 @@ func TestValuesOfRSA(t *testing.T) {
 	require.Nil(t, bare.Precomputed.Dp, "the caller's key is left as it was")
 }
 
-func TestValuesOfRefuses(t *testing.T) {
+func TestPrivateAttributesRefuses(t *testing.T) {
 	p224, err := ecdsa.GenerateKey(elliptic.P224(), nil)
 	require.NoError(t, err)
 	p256, err := ecdh.P256().GenerateKey(nil)
@@ -110,10 +105,10 @@ func TestValuesOfRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			v, err := valuesOf(tt.key)
+			got, err := privateAttributes(tt.key)
 			require.ErrorIs(t, err, provider.ErrInvalid)
 			require.EqualError(t, err, "invalid: "+tt.text)
-			require.Equal(t, privateValues{}, v)
+			require.Empty(t, got)
 		})
 	}
 }
