@@ -158,8 +158,10 @@ func (d *doomed) intend(i *intent) func(*ledger) {
 
 // bury notes the tombstones of what the primary no longer holds, and destroys the copies. The caller holds the kid's lock.
 func (m *Mirror) bury(ctx context.Context, d *doomed) provider.Mirroring {
-	m.copying.RLock()
-	defer m.copying.RUnlock()
+	if !m.copying.enter() {
+		return provider.Mirroring{Reason: "the mirror was closed meanwhile"}
+	}
+	defer m.copying.leave()
 	limited, cancel := m.copies.budget(ctx)
 	defer cancel()
 	now := time.Now().UTC()
@@ -179,15 +181,10 @@ func (m *Mirror) bury(ctx context.Context, d *doomed) provider.Mirroring {
 		m.stamps.forget(Version{d.kid, n})
 		m.found.destroyed(Version{d.kid, n})
 	}
-	switch {
-	case m.cfg.Mode == None:
+	if m.cfg.Mode == None {
 		mirroring.Reason = "mode none: the secondary is not touched"
-	case m.closed.Load():
-		mirroring = provider.Mirroring{Reason: "the mirror was closed meanwhile"}
-	default:
-		if reasons := m.destroyCopies(limited, d.kid); len(reasons) > 0 {
-			mirroring = provider.Mirroring{Reason: strings.Join(reasons, "; ")}
-		}
+	} else if reasons := m.destroyCopies(limited, d.kid); len(reasons) > 0 {
+		mirroring = provider.Mirroring{Reason: strings.Join(reasons, "; ")}
 	}
 	if inner := d.mirroring; inner != nil && !inner.Mirrored { // the primary is a mirror too
 		mirroring = provider.Mirroring{Reason: strings.TrimSuffix("primary: "+inner.Reason+"; "+mirroring.Reason, "; ")}

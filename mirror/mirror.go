@@ -34,11 +34,10 @@ type Mirror struct {
 	flush          *task // writes the stamps
 	reconciling    chan struct{}
 
-	stop   context.CancelFunc // ends the keeper
-	used   atomic.Bool
-	closed atomic.Bool
-	// copying is read-locked while the mirror's half of a write is under way, which Close waits for.
-	copying sync.RWMutex
+	stop    context.CancelFunc // ends the keeper
+	used    atomic.Bool
+	closed  atomic.Bool
+	copying gate // entered for the mirror's half of a write, which Close waits for
 	once    sync.Once
 	end     error
 }
@@ -82,14 +81,13 @@ func newMirror(primary, secondary provider.Provider, cfg Config, hook fileops.Ho
 }
 
 // Close ends the use of the Mirror and closes both stores. It waits for the mirror's half of writes that the primary has
-// made, no longer than the secondary's time limit for each.
+// made, no longer than the time limits of both stores.
 func (m *Mirror) Close() error {
 	m.once.Do(func() {
 		m.closed.Store(true)
 		m.stop()
 		<-m.keeper.ended
-		m.copying.Lock()
-		defer m.copying.Unlock()
+		m.copying.shut()
 		if m.cfg.StateDir != "" {
 			ctx, cancel := context.WithTimeout(context.Background(), m.cfg.SecondaryTimeout)
 			defer cancel()

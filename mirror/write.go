@@ -77,11 +77,10 @@ func (m *Mirror) write(ctx context.Context, kid string, change func() (provider.
 // mirror copies a version that the primary has just made, as far as the mode says, and notes it in the ledger. The caller
 // holds the kid's lock.
 func (m *Mirror) mirror(ctx context.Context, ref provider.KeyRef) provider.Mirroring {
-	m.copying.RLock()
-	defer m.copying.RUnlock()
-	if m.closed.Load() {
+	if !m.copying.enter() {
 		return provider.Mirroring{Reason: "the mirror was closed meanwhile"}
 	}
+	defer m.copying.leave()
 	if m.state.current().destroyed(ref.KID, ref.Version) {
 		return provider.Mirroring{Reason: fmt.Sprintf("the primary gave the number of %q, which was destroyed, to another key: it is not served", ref.JWKKID())}
 	}

@@ -5,6 +5,34 @@ import (
 	"sync"
 )
 
+// gate lets users in until it is shut, and can then wait for those inside. The zero value is open.
+type gate struct {
+	mu     sync.Mutex
+	closed bool
+	inside sync.WaitGroup
+}
+
+// enter tells whether the gate is open. A user who got in calls leave.
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.inside.Add(1)
+	return true
+}
+
+func (g *gate) leave() { g.inside.Done() }
+
+// shut lets no one in any more and returns when all have left.
+func (g *gate) shut() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.inside.Wait()
+}
+
 // kidLocks lets one change of a key at a time through, so that a destroy can't overtake a mirror write in flight. Other
 // keys, and reads, do not wait. The zero value is ready.
 type kidLocks struct {

@@ -1,0 +1,243 @@
+package mirror
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hsmmirror/hsmmirror/internal/fileops"
+	"github.com/hsmmirror/hsmmirror/provider"
+	"github.com/hsmmirror/hsmmirror/provider/providertest"
+)
+
+func TestStateOutlivesTheProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "state")
+		s, err := openState(dir, nil)
+		require.NoError(t, err)
+		now := time.Now().UTC()
+		ref := provider.KeyRef{
+			KID: "k", Version: 3, Alg: provider.Ed25519, Bits: 256, Uses: []provider.KeyUse{provider.UseSign}, Label: "l", Tags: map[string]string{"a": "b"},
+			Export: provider.ExportNone, Created: now, ActiveFrom: now.Add(time.Minute), RetireAfter: 90 * time.Minute,
+			Fingerprint: strings.Repeat("A", 43),
+		}
+		require.NoError(t, s.update(t.Context(), func(l *ledger) {
+			l.vouch(ref, now, true, placeOf(ref, provider.KeyRef{KID: "other", Version: 1}))
+			l.set(Version{"gone", 1}, entry{Destroyed: now, CopyLeft: true})
+			l.set(Version{"going", 1}, entry{Intent: &intent{Owner: "x", Unsure: true}})
+		}))
+		again, err := openState(dir, nil)
+		require.NoError(t, err)
+		require.Equal(t, s.current().keys, again.current().keys)
+		require.Equal(t, map[Version]Version{{"other", 1}: {"k", 3}}, again.current().copies)
+		require.NoError(t, s.close())
+		require.NoError(t, again.close())
+
+		for name, want := range map[string]os.FileMode{".": 0o700, stateName: 0o600, "state.lock": 0o600} {
+			info, err := os.Stat(filepath.Join(dir, name))
+			require.NoError(t, err)
+			require.Equal(t, want, info.Mode().Perm(), name)
+		}
+	})
+}
+
+func TestDamagedState(t *testing.T) {
+	dir := t.TempDir()
+	s, err := openState(dir, nil)
+	require.NoError(t, err)
+	require.NoError(t, s.update(t.Context(), func(l *ledger) { l.set(Version{"k", 1}, entry{Destroyed: time.Now().UTC(), CopyLeft: true}) }))
+	require.NoError(t, s.close())
+	path := filepath.Join(dir, stateName)
+	good, err := os.ReadFile(path)
+	require.NoError(t, err)
+
+	tests := []struct {
+		name   string
+		damage func(good string) string
+		want   error
+	}{
+		{"empty", func(string) string { return "" }, provider.ErrTampered},
+		{"truncated", func(g string) string { return g[:len(g)/2] }, provider.ErrTampered},
+		{"zeros, as after a power cut on some file systems", func(g string) string { return strings.Repeat("\x00", len(g)) }, provider.ErrTampered},
+		{"an unknown member", func(g string) string { return strings.Replace(g, `{`, `{"more":1,`, 1) }, provider.ErrTampered},
+		{"a member twice", func(g string) string {
+			return strings.Replace(g, `"copy_left":true`, `"copy_left":false,"copy_left":true`, 1)
+		}, provider.ErrTampered},
+		{"a member in other letters", func(g string) string { return strings.Replace(g, `"copy_left"`, `"Copy_Left"`, 1) }, provider.ErrTampered},
+		{"no keys", func(string) string { return `{"format":1}` + "\n" }, provider.ErrTampered},
+		{"a kid with a slash", func(g string) string { return strings.Replace(g, `"k"`, `"../k"`, 1) }, provider.ErrTampered},
+		{"version 0", func(g string) string { return strings.Replace(g, `"1":`, `"0":`, 1) }, provider.ErrTampered},
+		{"a thumbprint that is none", func(g string) string { return strings.Replace(g, `"1":{`, `"1":{"fingerprint":"abc",`, 1) }, provider.ErrTampered},
+		{"a copy left of a living version", func(string) string { return `{"format":1,"keys":{"k":{"1":{"copy_left":true}}}}` + "\n" }, provider.ErrTampered},
+		{"a later format", func(g string) string { return strings.Replace(g, `"format":1`, `"format":2,"new":{}`, 1) }, provider.ErrUnsupported},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bad := tt.damage(string(good))
+			require.NotEqual(t, string(good), bad)
+			require.NoError(t, os.WriteFile(path, []byte(bad), 0o600))
+			_, err := New(providertest.NewFake(t), providertest.NewFake(t), Config{StateDir: dir})
+			require.ErrorIs(t, err, tt.want)
+			after, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, bad, string(after), "a damaged state is left for people to look at")
+		})
+	}
+	for name, put := range map[string]func() error{
+		"directory": func() error { return os.Mkdir(path, 0o700) },
+		"symlink":   func() error { return os.Symlink("/etc/passwd", path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, os.RemoveAll(path))
+			require.NoError(t, put())
+			_, err := openState(dir, nil)
+			require.ErrorIs(t, err, provider.ErrTampered)
+		})
+	}
+}
+
+func TestStateDirectoryThatOthersCanWrite(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	require.NoError(t, os.Chmod(dir, 0o770))
+	_, err := openState(dir, nil)
+	require.ErrorIs(t, err, provider.ErrInvalid)
+	_, err = openState(filepath.Join(dir, "no", "parent"), nil)
+	require.ErrorIs(t, err, provider.ErrUnavailable)
+}
+
+// A state that is damaged while it is in use: nothing is served from the secondary, and nothing is destroyed.
+func TestStateDamagedInUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.create(provider.KeySpec{KID: "k"})
+		synctest.Wait()
+		path := filepath.Join(r.cfg.StateDir, stateName)
+		good, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, []byte("{}"), 0o600))
+		time.Sleep(lookEvery)
+		require.NotEmpty(t, r.x("k", 1), "the primary answers")
+		_, err = r.DestroyKey(t.Context(), "k", 1)
+		require.ErrorIs(t, err, provider.ErrTampered)
+		ref, err := r.CreateKey(t.Context(), provider.KeySpec{KID: "other", Alg: provider.Ed25519})
+		require.NoError(t, err)
+		require.Contains(t, ref.Mirroring.Reason, "state")
+		require.ErrorIs(t, r.Status().State, provider.ErrTampered)
+		r.primary.Unplug()
+		_, err = r.PublicJWK(t.Context(), "k", 1)
+		require.ErrorIs(t, err, provider.ErrTampered)
+		_, err = r.JWKS(t.Context(), "")
+		require.ErrorIs(t, err, provider.ErrTampered)
+
+		require.NoError(t, os.WriteFile(path, good, 0o600))
+		time.Sleep(lookEvery)
+		require.NotEmpty(t, r.x("k", 1))
+		require.NotEmpty(t, r.x("other", 1), "what could not be written is not forgotten")
+	})
+}
+
+func TestStateFileThatIsRemovedIsWrittenAnew(t *testing.T) {
+	r := newRig(t, Config{})
+	r.create(provider.KeySpec{KID: "k"})
+	_, err := r.DestroyKey(t.Context(), "k", 1)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(filepath.Join(r.cfg.StateDir, stateName)))
+	r.create(provider.KeySpec{KID: "other"})
+	r = r.restart()
+	requireGone(t, r.Mirror, "k", 1)
+	require.Equal(t, 1, r.Status().Tombstones)
+}
+
+// Two processes on one state lose none of each other's changes, and each sees what the other destroyed.
+func TestTwoMirrorsShareAState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newRig(t, Config{})
+		b := startRig(t, &rig{t: t, cfg: Config{StateDir: a.cfg.StateDir}, primary: a.primary.Reopen(), secondary: a.secondary.Reopen()})
+		done := make(chan struct{})
+		for _, r := range []*rig{a, b} {
+			go func() {
+				defer func() { done <- struct{}{} }()
+				for range 10 {
+					ref, err := r.CreateKey(context.Background(), provider.KeySpec{Alg: provider.Ed25519})
+					if err == nil && !ref.Mirroring.Mirrored {
+						t.Error(ref.Mirroring.Reason)
+					}
+				}
+			}()
+		}
+		<-done
+		<-done
+		time.Sleep(lookEvery)
+		for _, r := range []*rig{a, b} {
+			_, err := r.ListKeys(t.Context())
+			require.NoError(t, err)
+			require.Len(t, r.state.current().keys, 20)
+		}
+
+		ref := a.create(provider.KeySpec{KID: "k"})
+		b.secondary.Refuse(provider.ErrUnavailable, "DestroyKey")
+		d, err := a.DestroyKey(t.Context(), "k", 1)
+		require.NoError(t, err)
+		require.False(t, d.Mirroring.Mirrored)
+		a.primary.Unplug()
+		time.Sleep(lookEvery)
+		_, err = b.PublicJWK(t.Context(), "k", 1)
+		require.ErrorIs(t, err, provider.ErrNotFound)
+		require.Contains(t, b.copies(), ref.JWKKID(), "though its copy is still there")
+	})
+}
+
+// A full disk: a destroy whose intent can't be noted is not begun; one that can't be noted as done stays done here.
+func TestStateThatCannotBeWritten(t *testing.T) {
+	var full bool
+	hook := func(op fileops.Op) error {
+		if full && op.Kind == fileops.OpWrite {
+			return os.ErrPermission
+		}
+		return nil
+	}
+	primary, secondary := providertest.NewFake(t), providertest.NewFake(t)
+	m, err := newMirror(primary, secondary, Config{StateDir: t.TempDir()}, hook)
+	require.NoError(t, err)
+	defer m.Close()
+	_, err = m.CreateKey(t.Context(), provider.KeySpec{KID: "k", Alg: provider.Ed25519})
+	require.NoError(t, err)
+	full = true
+	_, err = m.DestroyKey(t.Context(), "k", 1)
+	require.ErrorIs(t, err, provider.ErrUnavailable)
+	require.Zero(t, primary.Calls("DestroyKey"))
+	ref, err := m.CreateKey(t.Context(), provider.KeySpec{KID: "other", Alg: provider.Ed25519})
+	require.NoError(t, err)
+	require.True(t, ref.Mirroring.Mirrored)
+	require.Contains(t, ref.Mirroring.Reason, "not noted in the state")
+	full = false
+	_, err = m.DestroyKey(t.Context(), "k", 1)
+	require.NoError(t, err)
+}
+
+func FuzzDecodeState(f *testing.F) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	l := newLedger()
+	l.set(Version{"k", 1}, entry{Fingerprint: strings.Repeat("A", 43), ActiveFrom: now, RetireAfter: duration(time.Hour), Confirmed: now})
+	l.set(Version{"k", 2}, entry{Destroyed: now, CopyLeft: true})
+	data, err := encodeState(l)
+	require.NoError(f, err)
+	f.Add(data)
+	f.Add([]byte(`{"format":1,"keys":{}}` + "\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l, err := decodeState(data)
+		if err != nil {
+			return
+		}
+		again, err := encodeState(l)
+		require.NoError(t, err)
+		require.Equal(t, data, again)
+	})
+}
