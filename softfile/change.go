@@ -71,15 +71,15 @@ func (s *Store) exclusive(ctx context.Context, do func(*fileops.Dir) error) erro
 	defer s.writing.unlock()
 	return s.readDir(func(dir *fileops.Dir) error {
 		unlock, err := dir.Lock(ctx, lockFile)
+		if err == nil {
+			defer unlock()
+		}
 		if ctx.Err() != nil {
-			err = ctx.Err()
-		} else {
-			err = classify(err)
+			return ctx.Err()
 		}
 		if err != nil {
-			return err
+			return classify(err)
 		}
-		defer unlock()
 		return do(dir)
 	})
 }

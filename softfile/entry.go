@@ -2,6 +2,7 @@ package softfile
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -61,13 +62,20 @@ func (e *entry) unchanged(dir fs.FileInfo) bool {
 	return e != nil && e.settled && len(e.problems) == 0 && os.SameFile(e.dir, dir) && e.dir.ModTime().Equal(dir.ModTime())
 }
 
-// version returns a live version; 0 is the highest one. A version whose record can't be read is the problem's error.
+// version returns a live version; 0 is the highest one. A version whose record can't be read is the problem's error. As
+// the highest one, a damaged record is passed over; one that the file system does not give now is not, as it may be good.
 func (e *entry) version(kid string, number int) (*version, error) {
 	if e == nil {
 		return nil, provider.NotFound(kid, number)
 	}
 	if number == 0 && len(e.versions) > 0 {
-		return e.versions[len(e.versions)-1], nil
+		highest := e.versions[len(e.versions)-1]
+		for _, p := range e.problems {
+			if p.version > highest.rec.Version && errors.Is(p.err, provider.ErrUnavailable) {
+				return nil, p.err
+			}
+		}
+		return highest, nil
 	}
 	if i, found := slices.BinarySearchFunc(e.versions, number, func(v *version, n int) int { return cmp.Compare(v.rec.Version, n) }); found {
 		return e.versions[i], nil

@@ -27,19 +27,20 @@ func encodeFile(v any) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// checkFormat refuses a file of another format before anything else in it is looked at.
-func checkFormat(data []byte) error {
-	var f struct {
-		Format *int `json:"format"`
+// decodeFile is decodeStrict of a file's content into v, in which format is its member of that name. Another format is
+// named before anything else that is wrong: what it allows is not known here.
+func decodeFile(data []byte, v any, format *int) error {
+	if err := decodeStrict(data, v); err != nil {
+		var f struct {
+			Format int `json:"format"`
+		}
+		if json.Unmarshal(data, &f) != nil || f.Format == formatVersion {
+			return err
+		}
+		*format = f.Format
 	}
-	if err := json.Unmarshal(data, &f); err != nil {
-		return jsonError(err)
-	}
-	if f.Format == nil {
-		return fmt.Errorf("no member format: want %d", formatVersion)
-	}
-	if *f.Format != formatVersion {
-		return fmt.Errorf("format %d: want %d; a newer version of this program may have made it", *f.Format, formatVersion)
+	if *format != formatVersion {
+		return fmt.Errorf("format %d: want %d; a newer version of this program may have made it", *format, formatVersion)
 	}
 	return nil
 }

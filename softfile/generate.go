@@ -9,6 +9,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"errors"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -23,7 +24,7 @@ func generate(ctx context.Context, spec provider.KeySpec) (provider.ParsedMateri
 	}
 	private, err := generatePrivate(spec.Alg, spec.Bits)
 	if err != nil {
-		return provider.ParsedMaterial{}, err
+		return provider.ParsedMaterial{}, provider.Unsupportedf("make a key for %s: %w", spec.Alg, err)
 	}
 	public := private.(interface{ Public() crypto.PublicKey }).Public()
 	return provider.ParsedMaterial{Private: private, Public: public, Bits: spec.Bits}, ctx.Err()
@@ -45,5 +46,5 @@ func generatePrivate(alg provider.KeyAlg, bits int) (crypto.PrivateKey, error) {
 	case provider.RSAOAEPSHA256, provider.RSAPSSSHA256, provider.RSAPKCS1SHA256:
 		return rsa.GenerateKey(rand.Reader, bits)
 	}
-	return nil, provider.Unsupportedf("make a key for %s", alg)
+	return nil, errors.New("unknown algorithm")
 }

@@ -10,7 +10,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/hsmmirror/hsmmirror/provider"
 )
 
 // The algorithms of a store's JWEs (RFC 7518 sections 4.4, 4.8 and 5.3).
@@ -24,6 +27,8 @@ const (
 const (
 	keySize  = 32 // of the store key, of every content key and of what a passphrase becomes
 	saltSize = 16
+	ivSize   = 12
+	tagSize  = 16
 
 	// iterations is what OWASP's password storage cheat sheet asks of PBKDF2-HMAC-SHA-512: about 0.1 s.
 	iterations = 210_000
@@ -89,7 +94,7 @@ func (j jwe) check() error {
 		return fmt.Errorf("JWE of alg %s: want a p2s of 8 bytes or more and a p2c of %d to %d", h.Alg, minIterations, maxIterations)
 	case h.Alg != algStoreKey && h.Alg != algPassphrase:
 		return fmt.Errorf("JWE of alg %.40q: want %s or %s", h.Alg, algStoreKey, algPassphrase)
-	case len(j.key) != keySize+8 || len(j.iv) != 12 || len(j.tag) != 16:
+	case len(j.key) != keySize+8 || len(j.iv) != ivSize || len(j.tag) != tagSize:
 		return errors.New("JWE: key, IV or tag of the wrong length")
 	}
 	return nil
@@ -106,7 +111,7 @@ func (j jwe) open(kek []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	plaintext, err := gcm.Open(nil, j.iv, append(j.ciphertext, j.tag...), []byte(j.protected))
+	plaintext, err := gcm.Open(nil, nil, slices.Concat(j.iv, j.ciphertext, j.tag), []byte(j.protected))
 	if err != nil {
 		return nil, errUnwrap
 	}
@@ -120,7 +125,7 @@ func sealJWE(h jweHeader, kek, plaintext []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cek, iv := random(keySize), random(12)
+	cek := random(keySize)
 	defer clear(cek)
 	key, err := wrapKey(kek, cek)
 	if err != nil {
@@ -131,10 +136,12 @@ func sealJWE(h jweHeader, kek, plaintext []byte) (string, error) {
 		return "", err
 	}
 	protected := b64.EncodeToString(header)
-	sealed := gcm.Seal(nil, iv, plaintext, []byte(protected))
-	ciphertext, tag := sealed[:len(plaintext)], sealed[len(plaintext):]
-	parts := []string{protected, b64.EncodeToString(key), b64.EncodeToString(iv), b64.EncodeToString(ciphertext), b64.EncodeToString(tag)}
-	return strings.Join(parts, "."), nil
+	sealed := gcm.Seal(nil, nil, plaintext, []byte(protected))
+	text := protected + "." + b64.EncodeToString(key)
+	for _, part := range [][]byte{sealed[:ivSize], sealed[ivSize : ivSize+len(plaintext)], sealed[ivSize+len(plaintext):]} {
+		text += "." + b64.EncodeToString(part)
+	}
+	return text, nil
 }
 
 // derive makes the key encryption key of PBES2 (RFC 7518 section 4.8.1) from a passphrase. The caller wipes it.
@@ -144,15 +151,20 @@ func (h jweHeader) derive(passphrase []byte) ([]byte, error) {
 		return nil, err
 	}
 	salt = append([]byte(h.Alg+"\x00"), salt...)
-	return pbkdf2.Key(sha512.New, string(passphrase), salt, h.P2C, keySize)
+	key, err := pbkdf2.Key(sha512.New, string(passphrase), salt, h.P2C, keySize)
+	if err != nil {
+		return nil, provider.Unsupportedf("%v", err) // in FIPS 140-only mode, for a short passphrase
+	}
+	return key, nil
 }
 
+// newGCM returns a cipher whose messages are IV, ciphertext and tag.
 func newGCM(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
-	return cipher.NewGCM(block)
+	return cipher.NewGCMWithRandomNonce(block)
 }
 
 func random(n int) []byte {

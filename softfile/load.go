@@ -2,7 +2,6 @@ package softfile
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/hsmmirror/hsmmirror/internal/fileops"
-	"github.com/hsmmirror/hsmmirror/provider"
 )
 
 // settleTime is how old the modification time of a directory must be for its next change to show in it: file systems
@@ -168,21 +166,4 @@ func (e *entry) add(version int, err error) *entry {
 // stray notes a file that is no part of the store. It stands in no version's way.
 func (e *entry) stray(path string) {
 	e.problems = append(e.problems, problem{-1, damaged(path, errors.New("not a file of this store"))})
-}
-
-// damaged returns the ErrTampered for the content of a file.
-func damaged(path string, err error) error {
-	return fmt.Errorf("%w: %s: %v", provider.ErrTampered, path, err)
-}
-
-// classify returns err as one of the contract's errors: ErrTampered if something stands at the path that no store puts
-// there, else ErrUnavailable.
-func classify(err error) error {
-	switch {
-	case err == nil || errors.Is(err, provider.ErrTampered):
-		return err
-	case errors.Is(err, fileops.ErrType) || errors.Is(err, fileops.ErrSize):
-		return fmt.Errorf("%w: %w", provider.ErrTampered, err)
-	}
-	return fmt.Errorf("%w: %w", provider.ErrUnavailable, err)
 }

@@ -76,10 +76,7 @@ func (r *record) encode() ([]byte, error) {
 // that another part of it contradicts; above all a public half that is the fingerprint's.
 func parseRecord(kid string, number int, data []byte) (*version, error) {
 	var r record
-	if err := checkFormat(data); err != nil {
-		return nil, err
-	}
-	if err := decodeStrict(data, &r); err != nil {
+	if err := decodeFile(data, &r, &r.Format); err != nil {
 		return nil, err
 	}
 	if r.KID != kid || r.Version != number {

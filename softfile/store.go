@@ -117,8 +117,19 @@ func (s *Store) start(ctx context.Context, source provider.SecretSource) error {
 			return err
 		}
 	}
+	if s.vault != nil {
+		s.tighten(dir, storeKeyFile)
+	}
+	s.tighten(dir, lockFile)
 	s.tidy(dir)
 	return nil
+}
+
+// tighten repairs the mode of a file in the top of the directory, if there is one.
+func (s *Store) tighten(dir *fileops.Dir, name string) {
+	if info, err := dir.Lstat(name); err == nil && info.Mode().IsRegular() {
+		s.index.warn.tighten(dir, name, info)
+	}
 }
 
 func openOrMake(path string, hook fileops.Hook) (*fileops.Dir, error) {
@@ -153,6 +164,7 @@ func (s *Store) setPassphrase(ctx context.Context, passphrase provider.Secret) e
 			s.vault = fresh
 			return classify(dir.Create(storeKeyFile, file))
 		}
+		fresh.wipe()
 		if err == nil {
 			s.vault, err = unlock(j, passphrase)
 		}

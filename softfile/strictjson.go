@@ -11,30 +11,22 @@ import (
 )
 
 // decodeStrict is json.Unmarshal of one object into the struct that v points to, without what encoding/json forgives: it
-// refuses invalid UTF-8, null, a member twice at any depth, and a member whose name is not exactly that of a field.
+// refuses invalid UTF-8, null, a member twice at any depth, and a member whose name is not exactly that of a field. After
+// an error *v holds anything.
 func decodeStrict(data []byte, v any) error {
 	if !utf8.Valid(data) {
 		return errors.New("not UTF-8")
 	}
-	// Unmarshal bounds the depth of nesting, which checkValue relies on.
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(data, &members); err != nil {
+	// This comes first: it bounds the depth of nesting, on which checkValue relies.
+	if err := json.Unmarshal(data, v); err != nil {
 		return jsonError(err)
 	}
-	if err := checkValue(json.NewDecoder(bytes.NewReader(data))); err != nil {
-		return err
-	}
-	known := memberNames(reflect.TypeOf(v).Elem())
-	for name := range members {
-		if !known[name] {
-			return fmt.Errorf("unknown member %.40q", name)
-		}
-	}
-	return jsonError(json.Unmarshal(data, v))
+	return checkValue(json.NewDecoder(bytes.NewReader(data)), memberNames(reflect.TypeOf(v).Elem()))
 }
 
-// checkValue reads one value and refuses null and members that stand twice in one object.
-func checkValue(dec *json.Decoder) error {
+// checkValue reads one value and refuses null and members that stand twice in one object. known, if it is not nil, are
+// the names that an object's members may have.
+func checkValue(dec *json.Decoder, known map[string]bool) error {
 	token, err := dec.Token()
 	if err != nil {
 		return err
@@ -43,10 +35,10 @@ func checkValue(dec *json.Decoder) error {
 	case nil:
 		return errors.New("null")
 	case json.Delim('{'):
-		return checkMembers(dec)
+		return checkMembers(dec, known)
 	case json.Delim('['):
 		for dec.More() {
-			if err := checkValue(dec); err != nil {
+			if err := checkValue(dec, nil); err != nil {
 				return err
 			}
 		}
@@ -55,18 +47,22 @@ func checkValue(dec *json.Decoder) error {
 	return err
 }
 
-func checkMembers(dec *json.Decoder) error {
-	seen := map[json.Token]bool{}
+func checkMembers(dec *json.Decoder, known map[string]bool) error {
+	seen := map[string]bool{}
 	for dec.More() {
-		name, err := dec.Token()
+		token, err := dec.Token()
 		if err != nil {
 			return err
 		}
-		if seen[name] {
+		name, _ := token.(string)
+		switch {
+		case seen[name]:
 			return fmt.Errorf("member %.40q twice", name)
+		case known != nil && !known[name]:
+			return fmt.Errorf("unknown member %.40q", name)
 		}
 		seen[name] = true
-		if err := checkValue(dec); err != nil {
+		if err := checkValue(dec, nil); err != nil {
 			return fmt.Errorf("member %.40q: %w", name, err)
 		}
 	}
@@ -89,9 +85,9 @@ func jsonError(err error) error {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
 		if wrong.Field == "" {
-			return fmt.Errorf("JSON %s in the wrong place", wrong.Value)
+			return fmt.Errorf("JSON %.40s in the wrong place", wrong.Value)
 		}
-		return fmt.Errorf("member %.40q: JSON %s is of the wrong type", wrong.Field, wrong.Value)
+		return fmt.Errorf("member %.40q: JSON %.40s is of the wrong type", wrong.Field, wrong.Value)
 	}
 	return err
 }

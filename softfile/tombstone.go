@@ -57,14 +57,14 @@ func encodeTombstones(kid string, versions []tombstone) ([]byte, error) {
 
 func parseTombstones(kid string, data []byte) ([]tombstone, error) {
 	var t tombstones
-	if err := checkFormat(data); err != nil {
-		return nil, err
-	}
-	if err := decodeStrict(data, &t); err != nil {
+	if err := decodeFile(data, &t, &t.Format); err != nil {
 		return nil, err
 	}
 	if t.KID != kid {
 		return nil, fmt.Errorf("tombstones of %.130q: want %q, as the path says", t.KID, kid)
+	}
+	if t.Versions == nil {
+		return nil, errors.New("tombstones without the member versions")
 	}
 	last := 0
 	for _, v := range t.Versions {
