@@ -145,6 +145,9 @@ func (s *suite) testSealAliasing(t *testing.T, a provider.AEAD, message []byte) 
 
 func (s *suite) testReplicaAliasing(t *testing.T) {
 	optional[provider.Replica](t, s.p, "Replica")
+	if !s.caps.Has(provider.FeatureReplica) {
+		t.Skip("the store has no feature replica")
+	}
 	o := newOutsider(t, s.quick(t))
 	ref := s.copied(t, o, 2)
 	before := ref.Clone()
