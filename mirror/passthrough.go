@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"crypto/ecdh"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -152,8 +153,17 @@ func (m *Mirror) ECDH(ctx context.Context, kid string, version int, peer *ecdh.P
 	})
 }
 
-// ExportKey implements [provider.Exporting] by the primary.
+// ExportKey implements [provider.Exporting] by the primary. Of a primary that hands out nothing, no key is exportable.
 func (m *Mirror) ExportKey(ctx context.Context, kid string, version int) (provider.Secret, error) {
+	if _, ok := m.primary.(provider.Exporting); !ok {
+		return ability(ctx, m, kid, version, "describe", func(ctx context.Context, p provider.Provider) (provider.Secret, error) {
+			ref, err := p.GetKey(ctx, kid, version)
+			if err == nil {
+				err = fmt.Errorf("%w: %q: the primary hands out none", provider.ErrNotExportable, ref.JWKKID())
+			}
+			return provider.Secret{}, err
+		})
+	}
 	return ability(ctx, m, kid, version, "export", func(ctx context.Context, p provider.Exporting) (provider.Secret, error) {
 		return p.ExportKey(ctx, kid, version)
 	})

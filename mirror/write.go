@@ -30,11 +30,12 @@ func (m *Mirror) RotateKey(ctx context.Context, kid string, r provider.Rotation)
 // PutVersion implements [provider.Replica]: the primary keeps the copy, and the mirror mirrors it, so that a Mirror can be
 // the secondary of another. [provider.ErrUnsupported] if the primary is no replica.
 func (m *Mirror) PutVersion(ctx context.Context, ref provider.KeyRef, material provider.KeyMaterial) (provider.KeyRef, error) {
+	invalid := provider.ValidateKID(ref.KID)
 	r, ok := m.primary.(provider.Replica)
-	if !ok {
-		return provider.KeyRef{}, lacking("keep copies under the name of their origin")
+	if !ok && invalid == nil {
+		invalid = lacking("keep copies under the name of their origin")
 	}
-	return m.write(ctx, ref.KID, func() (provider.KeyRef, error) { return r.PutVersion(ctx, ref, material) }, provider.ValidateKID(ref.KID))
+	return m.write(ctx, ref.KID, func() (provider.KeyRef, error) { return r.PutVersion(ctx, ref, material) }, invalid)
 }
 
 // named checks spec and gives it a kid, under which the write can be serialised. It fills in no other default: an import
