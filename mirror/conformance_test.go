@@ -63,13 +63,11 @@ func TestConformanceOverKeystores(t *testing.T) {
 	})
 }
 
-func TestConformanceOfAMirrorOfAMirror(t *testing.T) {
+func TestConformanceOfAMirrorOfMirrors(t *testing.T) {
 	providertest.Run(t, func(t *testing.T) provider.Provider {
-		inner := joined(t, providertest.NewFake(t), providertest.NewFake(t), Config{StateDir: t.TempDir()})
-		return joined(t, inner, providertest.NewFake(t), Config{StateDir: t.TempDir()})
-	}, providertest.FakeClock())
-	providertest.Run(t, func(t *testing.T) provider.Provider {
-		inner := joined(t, providertest.NewFake(t), providertest.NewFake(t), Config{StateDir: t.TempDir()})
-		return joined(t, providertest.NewFake(t), inner, Config{StateDir: t.TempDir()})
+		pair := func() provider.Provider {
+			return joined(t, providertest.NewFake(t), providertest.NewFake(t), Config{StateDir: t.TempDir()})
+		}
+		return joined(t, pair(), pair(), Config{StateDir: t.TempDir()})
 	}, providertest.FakeClock())
 }

@@ -94,8 +94,10 @@ func TestDestroyWhileThePrimaryIsDown(t *testing.T) {
 				r.primary.Plug()
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				require.NotEmpty(t, r.x("k", 1))
-				require.Empty(t, r.Status().Pending, "the primary was asked, and still holds it")
+				ref, err := r.GetKey(t.Context(), "k", 1)
+				require.NoError(t, err)
+				require.Equal(t, provider.Primary, ref.Provenance.Source, "the primary was asked, and still holds it")
+				require.Empty(t, r.Status().Pending)
 			})
 		})
 	}
@@ -131,6 +133,62 @@ func (d *deaf) DestroyKey(ctx context.Context, kid string, version int) (provide
 		return provider.Destruction{}, err
 	}
 	return provider.Destruction{}, provider.ErrUnavailable
+}
+
+// All copies together are given the secondary's time limit once.
+func TestHangingSecondaryDelaysADestroyOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.create(provider.KeySpec{KID: "k"})
+		r.rotate("k")
+		r.rotate("k")
+		synctest.Wait()
+		r.secondary.Hang("DestroyKey")
+		start := time.Now()
+		d, err := r.DestroyKey(t.Context(), "k", provider.AllVersions)
+		require.NoError(t, err)
+		require.Equal(t, []int{1, 2, 3}, d.Versions)
+		require.False(t, d.Mirroring.Mirrored)
+		require.Equal(t, DefaultSecondaryTimeout, time.Since(start))
+		require.Equal(t, []Version{{"k", 1}, {"k", 2}, {"k", 3}}, r.Status().Pending)
+		r.secondary.Release()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Empty(t, r.copies())
+		require.Empty(t, r.Status().Pending)
+	})
+}
+
+// A process is still copying what another one destroys: the copy that arrives late goes again.
+func TestCopyThatArrivesAfterTheDestroy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newRig(t, Config{})
+		b := startRig(t, &rig{t: t, cfg: Config{StateDir: a.cfg.StateDir}, primary: a.primary.Reopen(), secondary: a.secondary.Reopen()})
+		a.create(provider.KeySpec{KID: "warm-up"})
+		b.x("warm-up", 1)
+		synctest.Wait()
+		a.secondary.Hang("PutVersion")
+		created := make(chan provider.Mirroring)
+		go func() {
+			ref, err := a.CreateKey(context.Background(), provider.KeySpec{KID: "k", Alg: provider.Ed25519})
+			if err != nil {
+				t.Error(err)
+			}
+			created <- *ref.Mirroring
+		}()
+		synctest.Wait()
+		_, err := b.DestroyKey(t.Context(), "k", 1)
+		require.NoError(t, err)
+		a.secondary.Release()
+		mirroring := <-created
+		require.False(t, mirroring.Mirrored)
+		require.Contains(t, mirroring.Reason, "destroyed meanwhile")
+		require.Contains(t, a.copies(), "k.1")
+		requireGone(t, a.Mirror, "k", 1)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, []string{"warm-up.1"}, a.copies())
+	})
 }
 
 // A primary that holds a destroyed version again, restored from a copy made before, does not bring it back.

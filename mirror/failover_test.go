@@ -157,7 +157,9 @@ func TestCallersWithShortDeadlinesFindTheOutage(t *testing.T) {
 		_, err := r.GetKey(ctx, "k", 1)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.False(t, r.Status().Primary.Down, "one caller's deadline proves nothing")
-		time.Sleep(r.cfg.PrimaryTimeout + DefaultPrimaryTimeout)
+		time.Sleep(DefaultPrimaryTimeout)
+		synctest.Wait()
+		require.True(t, r.Status().Primary.Down, "the probe's does")
 		ref, err := r.GetKey(t.Context(), "k", 1)
 		require.NoError(t, err)
 		require.Equal(t, provider.Secondary, ref.Provenance.Source)
@@ -395,4 +397,27 @@ func TestModeNone(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, d.Mirroring.Mirrored)
 	require.Equal(t, []string{"kept-by-hand.1"}, r.copies(), "the secondary is never written")
+}
+
+// A version that the primary retired while no one told the mirror is no orphan: the primary still holds it.
+func TestVersionThatThePrimaryRetiredIsNoOrphan(t *testing.T) {
+	r := newRig(t, Config{})
+	r.create(provider.KeySpec{KID: "k"})
+	_, err := r.primary.RotateKey(t.Context(), "k", provider.Rotation{Windows: &provider.Windows{}})
+	require.NoError(t, err)
+	kids, set := r.jwks("")
+	require.Equal(t, []string{"k.2"}, kids)
+	require.Equal(t, provider.Primary, set.Provenance.Source)
+}
+
+func TestEmptySetDuringAnOutage(t *testing.T) {
+	r := newRig(t, Config{})
+	_, set := r.jwks("")
+	confirmed := set.Provenance.AsOf
+	r.primary.Unplug()
+	kids, set := r.jwks("")
+	require.Empty(t, kids)
+	require.Equal(t, `{"keys":[]}`, string(set.JSON()))
+	require.False(t, set.Provenance.Stale)
+	require.WithinDuration(t, confirmed, set.Provenance.AsOf, time.Minute)
 }

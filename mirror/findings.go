@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"slices"
 	"strings"
 	"sync"
 
@@ -64,10 +65,13 @@ func (f *findings) destroyed(v Version) {
 	delete(f.unmirrored, v)
 }
 
-// reconciled takes over the result of a whole pass.
-func (f *findings) reconciled(r Report) {
+// reconciled takes over the result of a whole pass. It returns the conflicts and the orphans that the pass before had not
+// found.
+func (f *findings) reconciled(r Report) (conflicts []Conflict, orphans []Version) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	conflicts = slices.DeleteFunc(slices.Clone(r.Conflicts), func(c Conflict) bool { return slices.Contains(f.report.Conflicts, c) })
+	orphans = slices.DeleteFunc(slices.Clone(r.Orphans), func(v Version) bool { return slices.Contains(f.report.Orphans, v) })
 	f.report = r
 	f.orphans = map[Version]bool{}
 	for _, v := range r.Orphans {
@@ -77,6 +81,7 @@ func (f *findings) reconciled(r Report) {
 	for _, u := range r.Unmirrored {
 		f.unmirrored[u.Version] = u.Reason
 	}
+	return conflicts, orphans
 }
 
 func compareVersions(a, b Version) int {

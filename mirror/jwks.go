@@ -90,8 +90,8 @@ func (m *Mirror) orphanKeys(ctx context.Context, prefix string, there map[Versio
 	return orphans
 }
 
-// setProvenance returns that of a set from the secondary: as of the primary's last whole set, or of the oldest
-// confirmation of its keys if that is later.
+// setProvenance returns that of a set from the secondary: as of the oldest confirmation of its keys; for an empty one, of
+// the primary's last whole set.
 func (m *Mirror) setProvenance(why absence, keys []provider.JWK) provider.Provenance {
 	p := provider.Provenance{Source: provider.Secondary, Reason: why.err.Error()}
 	for i, k := range keys {
@@ -99,7 +99,7 @@ func (m *Mirror) setProvenance(why absence, keys []provider.JWK) provider.Proven
 			p.AsOf = k.Provenance.AsOf
 		}
 	}
-	if ns := m.stamps.published.Load(); ns != 0 && time.Unix(0, ns).After(p.AsOf) {
+	if ns := m.stamps.published.Load(); ns != 0 && len(keys) == 0 {
 		p.AsOf = time.Unix(0, ns).UTC()
 	}
 	return m.aged(p)

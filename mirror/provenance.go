@@ -141,8 +141,8 @@ func (m *Mirror) provenance(why absence, versions ...Version) provider.Provenanc
 	return m.aged(p)
 }
 
-// aged fills in Stale.
+// aged fills in Stale. The zero AsOf, which stands for "can't tell", is longer ago than any limit.
 func (m *Mirror) aged(p provider.Provenance) provider.Provenance {
-	p.Stale = p.AsOf.IsZero() || time.Since(p.AsOf) >= m.cfg.StaleAfter
+	p.Stale = time.Since(p.AsOf) >= m.cfg.StaleAfter
 	return p
 }

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,6 +111,9 @@ func TestReconcileReportsAndDeletesNothing(t *testing.T) {
 		}, report.Conflicts)
 		require.Empty(t, report.Copied)
 		require.Equal(t, before, r.copies())
+		_, err = r.Reconcile(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 2, strings.Count(r.log.String(), "key was replaced"), "logged once each")
 		require.Equal(t, report.Conflicts, r.Status().Conflicts)
 		require.Equal(t, report.Orphans, r.Status().Orphans)
 

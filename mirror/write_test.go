@@ -170,7 +170,7 @@ func TestMirrorWriteOutlivesItsCaller(t *testing.T) {
 // A secondary without a passphrase takes no private half: the public one is kept, and the answer says what is missing.
 func TestFullFallsBackWhereTheSecondaryTakesNoSecrets(t *testing.T) {
 	r := newRig(t, Config{Mode: Full})
-	locked := &publicReplica{r.secondary}
+	locked := &publicReplica{Provider: r.secondary}
 	m, err := New(r.primary.Reopen(), locked, Config{Mode: Full})
 	require.NoError(t, err)
 	defer m.Close()
@@ -182,11 +182,34 @@ func TestFullFallsBackWhereTheSecondaryTakesNoSecrets(t *testing.T) {
 	require.Equal(t, []string{"k.1"}, r.copies())
 }
 
+// Both attempts at a copy together are given the secondary's time limit once.
+func TestSlowRefusalAndHangDelayAWriteOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		m, err := New(r.primary.Reopen(), &publicReplica{Provider: r.secondary, thinks: 4 * time.Second}, Config{Mode: Full})
+		require.NoError(t, err)
+		defer m.Close()
+		require.NoError(t, m.Health(t.Context()))
+		synctest.Wait()
+		r.secondary.Hang("PutVersion")
+		start := time.Now()
+		ref, err := m.CreateKey(t.Context(), provider.KeySpec{Alg: provider.Ed25519, Export: provider.ExportSecretWhenAllowed})
+		require.NoError(t, err)
+		require.False(t, ref.Mirroring.Mirrored)
+		require.Equal(t, DefaultSecondaryTimeout, time.Since(start))
+		r.secondary.Release()
+	})
+}
+
 // publicReplica is a store that was opened without its passphrase.
-type publicReplica struct{ provider.Provider }
+type publicReplica struct {
+	provider.Provider
+	thinks time.Duration // before it refuses
+}
 
 func (p *publicReplica) PutVersion(ctx context.Context, ref provider.KeyRef, material provider.KeyMaterial) (provider.KeyRef, error) {
 	if !material.Private.Empty() {
+		time.Sleep(p.thinks)
 		return provider.KeyRef{}, provider.ErrAuth
 	}
 	return p.Provider.(provider.Replica).PutVersion(ctx, ref, material)
