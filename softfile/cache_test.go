@@ -87,7 +87,7 @@ func TestAChangeThatLeavesNoTraceInTheTime(t *testing.T) {
 	dir := t.TempDir()
 	s, other := openedWith(t, Config{Dir: dir}), openedWith(t, Config{Dir: dir})
 	fill(t, s, 2)
-	moment := time.Now()
+	moment := time.Now().Add(time.Minute) // so that it is young for as long as the test runs
 	freeze := func() {
 		for _, d := range []string{"", "keys", "keys/k0", "keys/k1"} {
 			setTime(t, filepath.Join(dir, d), moment)
@@ -118,18 +118,52 @@ func TestAKnownSetHoldsUntilSomethingChanges(t *testing.T) {
 			return jwkNames(got)
 		}
 		require.Equal(t, []string{"k.1"}, set(""))
-		w := &provider.Windows{PublishBefore: time.Minute, RetireAfter: time.Hour}
+		// The steps are shorter than the interval, so that it is the schedule that brings the change, and no look at the files.
+		w := &provider.Windows{PublishBefore: checkInterval * 3 / 10, RetireAfter: checkInterval * 3 / 10}
 		require.NoError(t, second(s.RotateKey(t.Context(), "k", provider.Rotation{Windows: w})))
 		require.Equal(t, []string{"k.1", "k.2"}, set(""))
-		time.Sleep(2 * time.Minute)
+		time.Sleep(checkInterval * 4 / 10)
 		require.Equal(t, []string{"k.1", "k.2"}, set(""), "with other states, which the helper compares")
-		time.Sleep(time.Hour)
+		time.Sleep(checkInterval * 4 / 10)
 		require.Equal(t, []string{"k.2"}, set(""))
 		require.Empty(t, set("other"))
 		require.Equal(t, []string{"k.2"}, set("k"))
 		require.NoError(t, second(s.DestroyKey(t.Context(), "k", 2)))
 		require.Empty(t, set(""), "version 1 stays retired although what retired it is gone")
 	})
+}
+
+func TestASetHoldsUntilTheFirstOfAllKeysChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := opened(t, t.TempDir())
+		for kid, after := range map[string]time.Duration{"a": time.Hour, "b": checkInterval / 2, "c": time.Hour} {
+			require.NoError(t, second(s.CreateKey(t.Context(), provider.KeySpec{KID: kid, Alg: provider.Ed25519})))
+			require.NoError(t, second(s.RotateKey(t.Context(), kid, provider.Rotation{Windows: &provider.Windows{PublishBefore: after}})))
+		}
+		set, err := s.JWKS(t.Context(), "")
+		require.NoError(t, err)
+		require.Equal(t, []string{"a.1", "a.2", "b.1", "b.2", "c.1", "c.2"}, jwkNames(set))
+		time.Sleep(checkInterval / 2)
+		set, err = s.JWKS(t.Context(), "")
+		require.NoError(t, err)
+		require.Equal(t, []string{"a.1", "a.2", "b.2", "c.1", "c.2"}, jwkNames(set))
+	})
+}
+
+func TestASetIsKnownForItsTimeAndItsEntries(t *testing.T) {
+	now := time.Now()
+	for at, want := range map[time.Duration]bool{-1: false, 0: true, 59: true, 60: false} {
+		require.Equal(t, want, cachedSet{from: now, until: now.Add(60)}.holds(now.Add(at)), at)
+	}
+	require.True(t, cachedSet{from: now}.holds(now.Add(1<<62)), "no schedule brings a change")
+
+	var x index
+	x.keep("", cachedSet{from: now}, x.generation+1)
+	_, kept := x.cached("")
+	require.False(t, kept, "an entry changed while it was made")
+	x.keep("", cachedSet{from: now}, x.generation)
+	_, kept = x.cached("")
+	require.True(t, kept)
 }
 
 // Readers do not wait for the one that looks at the directory, unless what they know is old.

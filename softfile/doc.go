@@ -39,7 +39,7 @@
 //
 // Private keys are in the memory of the process while a signer or cipher of theirs is in use. Go can't wipe all copies of
 // them; what can be wiped is. A destroyed record's bytes may stay on the disk, encrypted: overwriting does not reach them on
-// a journaling file system or a flash disk. Destroying the passphrase does.
+// a journaling file system or a flash disk. Giving up every copy of the passphrase does.
 //
 // docs/softfile-format.md describes the files.
 package softfile

@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/hsmmirror/hsmmirror/internal/fileops"
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
@@ -163,6 +164,32 @@ func TestAnotherStoresWritesShow(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 3, ref.Version)
 	})
+}
+
+// A version is destroyed while its record is being read. What it had retired stays retired.
+func TestADestroyWhileAReaderReads(t *testing.T) {
+	dir := t.TempDir()
+	writer := opened(t, dir)
+	require.NoError(t, second(writer.CreateKey(t.Context(), provider.KeySpec{KID: "k", Alg: provider.Ed25519})))
+	require.NoError(t, second(writer.RotateKey(t.Context(), "k", provider.Rotation{Windows: &provider.Windows{}})))
+	var once sync.Once
+	reader, err := open(t.Context(), Config{Dir: dir}, func(op fileops.Op) error {
+		if op.Kind == fileops.OpRead && op.Name == "keys/k/2.json" {
+			once.Do(func() {
+				if _, err := writer.DestroyKey(t.Context(), "k", 2); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		return nil
+	}, quickly)
+	require.NoError(t, err)
+	defer reader.Close()
+	list, err := reader.ListVersions(t.Context(), "k")
+	require.NoError(t, err)
+	require.Empty(t, list.Problems)
+	require.Equal(t, []string{"k.1"}, names(list.Keys))
+	require.Equal(t, provider.Retired, list.Keys[0].State)
 }
 
 func TestAWriterWaitsNoLongerThanItsContext(t *testing.T) {
