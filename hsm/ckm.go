@@ -36,6 +36,7 @@ const (
 	ckaVerify          = 0x10A
 	ckaDerive          = 0x10C
 	ckaModulus         = 0x120
+	ckaModulusBits     = 0x121
 	ckaPublicExponent  = 0x122
 	ckaPrivateExponent = 0x123
 	ckaPrime1          = 0x124
@@ -44,6 +45,7 @@ const (
 	ckaExponent2       = 0x127
 	ckaCoefficient     = 0x128
 	ckaPublicKeyInfo   = 0x129
+	ckaValueLen        = 0x161
 	ckaExtractable     = 0x162
 	ckaECParams        = 0x180
 	ckaECPoint         = 0x181
@@ -66,6 +68,8 @@ const (
 	ckmEdDSA                  = 0x1057
 	ckmAESKeyGen              = 0x1080
 	ckmAESGCM                 = 0x1087
+
+	ckfLoginRequired = 0x04 // of CK_TOKEN_INFO
 
 	ckgMGF1SHA256 = 0x02
 	ckgMGF1SHA384 = 0x03

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ThalesIgnite/crypto11"
 	"github.com/miekg/pkcs11"
 
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -22,7 +21,7 @@ type state int
 
 const (
 	stateFresh      state = iota // not tried yet
-	stateConnecting              // the first attempt is under way
+	stateConnecting              // an attempt is under way, and callers wait for it
 	stateUp                      // every operation is tried
 	stateDown                    // every operation fails at once; the recovery goroutine tries again
 	stateRefused                 // wrong PIN or unusable configuration: nothing is tried again
@@ -37,8 +36,8 @@ const (
 
 // conn is the connection of one Token: a link in this process.
 //
-// Its first use, or recovery, makes it a member of the library's epoch. Only the goroutine that runs connect or recovery
-// changes it from connecting or down to up.
+// Its first use, or recovery, makes it a member of the library's epoch. One goroutine at a time connects: the one that
+// changes the state to connecting starts it, and the one that changes it to down.
 type conn struct {
 	cfg Config
 	lib *library
@@ -49,27 +48,14 @@ type conn struct {
 	cause   error         // why the connection is not up
 	changed chan struct{} // closed at the next change of state
 	member  *member       // of the current or the last epoch
-	serial  string        // of the token, once seen; later epochs must find the same
+
+	// Of the goroutine that connects.
+	serial string // of the token, once seen; later epochs must find the same
+	tried  uint64 // the epoch of the last attempt; 0: it found none and began none
 
 	life   context.Context // ends in close
 	cancel context.CancelFunc
-	work   sync.WaitGroup // connect, recovery and checks
-}
-
-// member is a connection's part in one epoch.
-type member struct {
-	lib        *library
-	epoch      uint64
-	info       TokenInfo
-	mechanisms map[uint]mechanismInfo
-	c11        *crypto11.Context
-	login      pkcs11.SessionHandle // held open: login and handles last as long as it does
-	loggedIn   bool
-	slots      chan struct{} // one token for each session in use or idle
-
-	mu       sync.Mutex
-	idle     []pkcs11.SessionHandle
-	checking bool // a check of the token is under way
+	work   sync.WaitGroup // attempts, recovery and checks
 }
 
 var _ link = (*conn)(nil)
@@ -85,101 +71,60 @@ func newLink(cfg Config) (link, error) {
 	return c, nil
 }
 
-// ready returns the membership of a connection that is up. Before the first connection it makes one, and waits.
+// ready returns the membership of a connection that is up. Before the first connection it makes one, and waits for it, as long as
+// Config.Timeout allows. The time starts anew when the PIN's source has answered: it may be a person who types.
 func (c *conn) ready(ctx context.Context) (*member, error) {
-	for {
-		c.mu.Lock()
-		state, m, cause, changed := c.state, c.member, c.cause, c.changed
-		if state == stateFresh {
-			c.setLocked(stateConnecting, nil)
-			changed = c.changed
-			c.work.Go(func() { c.attempt(nil) })
-		}
-		c.mu.Unlock()
-		switch state {
-		case stateUp:
-			return m, nil
-		case stateDown, stateRefused, stateClosed:
-			return nil, cause
-		}
-		timer := time.NewTimer(c.cfg.Timeout)
+	m, changed, err := c.standing()
+	if changed == nil {
+		return m, err
+	}
+	asked, timer := c.pin.asked.Load(), time.NewTimer(c.cfg.Timeout)
+	defer timer.Stop()
+	for changed != nil {
 		select {
 		case <-changed:
+			m, changed, err = c.standing()
 		case <-ctx.Done():
-			timer.Stop()
-			return nil, ctx.Err()
+			return nil, c.late(ctx, "no connection")
 		case <-timer.C:
-			return nil, c.unavailable("connect: no answer within %v", c.cfg.Timeout)
+			now := c.pin.asked.Load()
+			if now == asked && now%2 == 0 {
+				return nil, c.unavailable("no connection %w", timeLimit(c.cfg.Timeout))
+			}
+			asked = now
+			timer.Reset(c.cfg.Timeout)
 		}
-		timer.Stop()
 	}
+	return m, err
 }
 
-// attempt connects while callers wait. last is the membership before, if any.
-func (c *conn) attempt(last *member) {
-	m, err := c.connect()
-	if err != nil && provider.IsOutage(err) {
-		c.lost(last, err)
-		return
+// standing returns the membership of a connection that is up, or why it is not, or, while it connects, what is closed when that
+// ends. It starts the first attempt.
+func (c *conn) standing() (m *member, changed <-chan struct{}, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch c.state {
+	case stateFresh:
+		c.startLocked()
+	case stateUp:
+		return c.member, nil, nil
+	case stateDown, stateRefused, stateClosed:
+		return nil, nil, c.cause
 	}
-	c.settle(m, err)
+	return nil, c.changed, nil
 }
 
-// connect joins the library's epoch and logs in.
-func (c *conn) connect() (*member, error) {
-	cfg := c.cfg
-	if c.serial != "" {
-		cfg.Serial = c.serial
-	}
-	defer c.startTurn()()
-	m, err := c.lib.join(c, cfg)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.enter(m, c.logIn); err != nil {
-		_ = c.lib.leave(c, c.cfg.Timeout) // the reason to leave says more than what comes of leaving
-		return nil, err
-	}
-	c.serial = m.info.Serial
-	return m, nil
-}
-
-// logIn opens the session that is held for the epoch, logs in with it and reads the mechanisms.
-func (c *conn) logIn(m *member) error {
-	var err error
-	if m.login, err = c.lib.p11.OpenSession(m.info.Slot, sessionFlags(m.info)); err != nil {
-		return c.fail("C_OpenSession", err)
-	}
-	if m.mechanisms, err = c.readMechanisms(m.info.Slot); err != nil {
-		return err
-	}
-	m.slots = make(chan struct{}, sessionLimit(c.cfg.Sessions, m.info.maxSessions))
-	if c.cfg.PIN == nil || m.info.flags&pkcs11.CKF_LOGIN_REQUIRED == 0 {
-		return nil
-	}
-	m.loggedIn = true
-	return c.pin.present(c.life, m.info, func(pin string) error {
-		err := c.lib.p11.Login(m.login, pkcs11.CKU_USER, pin)
-		if errors.Is(err, pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN)) {
-			return nil // another Token of this process is on the same token
+// startLocked starts an attempt to connect, for which callers wait.
+func (c *conn) startLocked() {
+	c.setLocked(stateConnecting, nil)
+	c.work.Go(func() {
+		m, err := c.connect()
+		if err != nil && provider.IsOutage(err) {
+			c.fall(err)
+			return
 		}
-		return c.fail("C_Login", err)
+		c.settle(m, err)
 	})
-}
-
-func (c *conn) readMechanisms(slot uint) (map[uint]mechanismInfo, error) {
-	list, err := c.lib.p11.GetMechanismList(slot)
-	if err != nil {
-		return nil, c.fail("C_GetMechanismList", err)
-	}
-	mechanisms := make(map[uint]mechanismInfo, len(list))
-	for _, m := range list {
-		info, err := c.lib.p11.GetMechanismInfo(slot, []*pkcs11.Mechanism{m})
-		if err == nil { // a mechanism that the token lists and can't describe is none
-			mechanisms[m.Mechanism] = mechanismInfo{info.MinKeySize, info.MaxKeySize, info.Flags}
-		}
-	}
-	return mechanisms, nil
 }
 
 // settle ends an attempt to connect with what came of it: up, or refused for good.
@@ -199,50 +144,65 @@ func (c *conn) settle(m *member, err error) {
 	c.cfg.Logger.Info("token connected", slog.String("token", c.cfg.name()), slog.String("serial", m.info.Serial), slog.Uint64("epoch", m.epoch))
 }
 
-// rejoin connects again after another Token on the module has started it afresh. Callers wait for it as for the first
-// connection.
+// rejoin connects again after another Token on the module has ended m's epoch. Callers wait for it as for the first connection.
 func (c *conn) rejoin(m *member) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.member == m && c.state == stateUp {
-		c.setLocked(stateConnecting, nil)
-		c.work.Go(func() { c.attempt(m) })
+		c.startLocked()
 	}
 }
 
-// lost takes the connection down, if m is its current membership, and starts the recovery.
+// lost takes the connection down if it is up and m its membership.
 func (c *conn) lost(m *member, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.member != m || c.state != stateUp && c.state != stateConnecting {
-		return
+	if c.member == m && c.state == stateUp {
+		c.fallLocked(err)
 	}
-	c.setLocked(stateDown, err)
-	c.cfg.Logger.Warn("token lost", slog.String("token", c.cfg.name()), slog.Any("error", err))
-	c.work.Go(func() { c.recover(m) })
 }
 
-// recover starts the module afresh and connects, until that works, or can't ever.
-func (c *conn) recover(m *member) {
+// fall takes a connection down that could not be made.
+func (c *conn) fall(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == stateConnecting {
+		c.fallLocked(err)
+	}
+}
+
+func (c *conn) fallLocked(err error) {
+	c.setLocked(stateDown, err)
+	c.cfg.Logger.Warn("token lost", slog.String("token", c.cfg.name()), slog.Any("error", err))
+	c.work.Go(c.recover)
+}
+
+// recover connects until that works, or can't ever. First it ends the epoch in which the token was not to be had, also if other
+// Tokens are well in it: some modules show a token that comes back after C_Finalize and C_Initialize only. The others join the
+// next epoch by themselves.
+func (c *conn) recover() {
 	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
 		select {
 		case <-c.life.Done():
 			return
 		case <-time.After(delay/2 + rand.N(delay/2)):
 		}
-		if m != nil {
-			if err := c.lib.restart(m.epoch, c.cfg.Timeout); err != nil {
-				c.stillDown(err)
-				continue
-			}
-		}
-		next, err := c.connect()
+		m, err := c.startAfresh()
 		if err == nil || !provider.IsOutage(err) {
-			c.settle(next, err)
+			c.settle(m, err)
 			return
 		}
 		c.stillDown(err)
 	}
+}
+
+func (c *conn) startAfresh() (*member, error) {
+	ctx, cancel := context.WithTimeout(c.life, c.cfg.Timeout)
+	defer cancel()
+	if err := c.lib.end(ctx, c.tried); err != nil {
+		return nil, err
+	}
+	return c.connect()
 }
 
 // stillDown keeps the latest reason for the callers who ask.
@@ -261,7 +221,8 @@ func (c *conn) setLocked(s state, cause error) {
 	c.changed = make(chan struct{})
 }
 
-// close ends the connection. Calls in flight get the time limit; if one does not come back, the module stays as it is.
+// close ends the connection. If a call into the module does not come back in time, close returns without it, and the connection
+// leaves the module when the call is back.
 func (c *conn) close() error {
 	c.mu.Lock()
 	if c.state == stateClosed {
@@ -272,19 +233,26 @@ func (c *conn) close() error {
 	c.mu.Unlock()
 	c.cancel()
 	done := make(chan error, 1)
-	go func() {
-		c.work.Wait()
-		err := c.lib.leave(c, c.cfg.Timeout)
-		c.pin.wipe()
-		c.lib.unload()
-		done <- err
-	}()
+	go func() { done <- c.leave() }()
 	select {
 	case err := <-done:
 		return err
 	case <-time.After(2 * c.cfg.Timeout):
 		return c.unavailable("close: a call into the module has not come back within %v", 2*c.cfg.Timeout)
 	}
+}
+
+// leave gives up the membership and the library as soon as that can be.
+func (c *conn) leave() error {
+	c.work.Wait()
+	c.pin.wipe()
+	err := c.lib.leave(c, c.cfg.Timeout)
+	for delay := firstRetry; errors.Is(err, errWedged); delay = min(2*delay, lastRetry) {
+		time.Sleep(delay)
+		err = c.lib.leave(c, gateRound) // others may be well: keep them waiting for no more than that
+	}
+	c.lib.unload()
+	return err
 }
 
 func (c *conn) epoch() uint64 {
@@ -319,14 +287,6 @@ func (c *conn) fail(call string, err error) error {
 
 func (c *conn) unavailable(format string, args ...any) error {
 	return fmt.Errorf("%w: token %s: %w", provider.ErrUnavailable, quote(c.cfg.name()), fmt.Errorf(format, args...))
-}
-
-// sessionFlags asks for a read/write session except on a token that can't be written to.
-func sessionFlags(t TokenInfo) uint {
-	if t.flags&pkcs11.CKF_WRITE_PROTECTED != 0 {
-		return pkcs11.CKF_SERIAL_SESSION
-	}
-	return pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION
 }
 
 // newError wraps a code of the module; any other error is of crypto11 or of this process and stays as it is.

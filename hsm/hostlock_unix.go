@@ -22,11 +22,17 @@ func (c *conn) exclusive(ctx context.Context) (release func(), err error) {
 	if !quirksOf(m.info).forgetsOthers {
 		return func() {}, nil
 	}
+	limit := generationLimits * c.cfg.Timeout // as long as another process may need to make a key
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, timeLimit(limit))
+	defer cancel()
 	release, err = lockModule(ctx, c.lib.path)
-	if err != nil && ctx.Err() == nil {
-		err = c.unavailable("lock the module's file: %w", err)
+	switch {
+	case err == nil:
+		return release, nil
+	case ctx.Err() != nil:
+		return nil, c.late(ctx, "another process kept the module's file locked")
 	}
-	return release, err
+	return nil, c.unavailable("lock the module's file: %w", err)
 }
 
 // startTurn lets the processes of one host start a module one by one, as far as that can be had within startWait: SoftHSM2

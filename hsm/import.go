@@ -44,8 +44,7 @@ func (t *Token) store(ctx context.Context, r record, m provider.ParsedMaterial) 
 	} {
 		attributes, err := template()
 		if err == nil && attributes != nil {
-			_, err = t.link.create(ctx, attributes)
-			wipe(attributes)
+			err = t.link.create(ctx, attributes)
 		}
 		if err != nil {
 			return importError(r, err)

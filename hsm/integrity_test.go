@@ -165,10 +165,9 @@ func TestASwappedPublicKeyIsNotServed(t *testing.T) {
 	require.NoError(t, err)
 	params, point, err := encodeECPublic(&evil.PublicKey)
 	require.NoError(t, err)
-	_, err = token.link.create(ctx, []attribute{
+	require.NoError(t, token.link.create(ctx, []attribute{
 		{ckaClass, uint(ckoPublicKey)}, {ckaKeyType, uint(ckkEC)}, {ckaToken, true}, {ckaPrivate, false}, {ckaID, id}, {ckaECParams, params}, {ckaECPoint, point},
-	})
-	require.NoError(t, err)
+	}))
 
 	again := open(t, sharedToken)
 	_, err = again.PublicJWK(ctx, ref.KID, 1)
@@ -272,7 +271,7 @@ func TestARestartOfTheModuleIsNoticedByTheOtherToken(t *testing.T) {
 	signer, err := b.Signer(ctx, ref.KID, 0)
 	require.NoError(t, err)
 	c := a.link.(*conn)
-	require.NoError(t, c.lib.restart(a.link.epoch(), time.Second))
+	require.NoError(t, c.lib.end(ctx, a.link.epoch()))
 	for range 3 {
 		_, err = signer.SignContext(ctx, make([]byte, 32), ref.Alg.SignerOpts())
 		require.NoError(t, err)

@@ -3,6 +3,7 @@
 package hsm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,18 +23,20 @@ import (
 // crypto11 initialises the module when the first Token joins and finalises it when the last one leaves. In between lies one
 // connection epoch.
 type library struct {
-	path string
-	p11  *pkcs11.Ctx
+	path  string
+	p11   *pkcs11.Ctx
+	users int // Tokens, and others that use it for a moment; guarded by libraries.mu
 
-	// inside is held for reading during every call into the module, and for writing while it is initialised or finalised:
-	// C_Finalize crashes the process, on every module that was tried, if another thread is inside. It guards epoch.
-	inside sync.RWMutex
-	epoch  uint64 // 0: not initialised
+	// gate is entered by every call into the module, and locked while it is initialised or finalised: C_Finalize crashes the
+	// process, on every module that was tried, if another thread is inside. It guards what follows.
+	gate    gate
+	epoch   uint64 // 0: not initialised
+	started uint64 // epochs so far
+	members map[*conn]*member
 
-	mu      sync.Mutex // held for the whole of join, leave and restart; taken before inside
-	started uint64     // epochs so far
-	members map[*conn]*crypto11.Context
-	users   int // guarded by libraries.mu
+	// own tells that the module gives each C_GetFunctionList a state of its own, as p11-kit's client does. What crypto11
+	// initialises and logs in to is then not ours, and not even that of a second crypto11.Context, so it is left out.
+	own bool
 }
 
 // libraries holds the loaded modules by path.
@@ -57,7 +60,7 @@ func loadLibrary(path string) (*library, error) {
 		if p11 == nil {
 			return nil, provider.Invalidf("module %s: want a PKCS#11 library: it can't be loaded or has no C_GetFunctionList", path)
 		}
-		l = &library{path: path, p11: p11, members: map[*conn]*crypto11.Context{}}
+		l = &library{path: path, p11: p11, members: map[*conn]*member{}}
 		libraries.m[path] = l
 	}
 	l.users++
@@ -68,25 +71,46 @@ func loadLibrary(path string) (*library, error) {
 func (l *library) unload() {
 	libraries.mu.Lock()
 	defer libraries.mu.Unlock()
-	if l.users--; l.users > 0 || !l.inside.TryLock() {
+	ctx, cancel := context.WithTimeout(context.Background(), gatePause)
+	defer cancel()
+	if l.users--; l.users > 0 || !l.gate.lock(ctx) {
 		return
 	}
-	defer l.inside.Unlock()
+	defer l.gate.unlock()
 	delete(libraries.m, l.path)
 	l.p11.Destroy()
 }
 
 // join makes c a member of the current epoch, or begins one, on the one token that cfg selects.
-func (l *library) join(c *conn, cfg Config) (*member, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.emptyLocked(cfg.Timeout); err != nil {
-		return nil, err
+func (l *library) join(ctx context.Context, c *conn, cfg Config) (*member, error) {
+	if !l.gate.lock(ctx) {
+		return nil, errWedged
 	}
-	defer l.inside.Unlock()
+	defer l.gate.unlock()
+	c.tried = l.epoch
 	info, err := l.pickLocked(cfg)
 	if err != nil {
 		return nil, err
+	}
+	c11, err := l.startLocked(cfg, info)
+	if err != nil {
+		return nil, c.fail("C_Initialize", cause(err))
+	}
+	if l.epoch == 0 {
+		l.started++
+		l.epoch = l.started
+	}
+	c.tried = l.epoch
+	m := &member{epoch: l.epoch, info: info, c11: c11}
+	l.members[c] = m
+	return m, nil
+}
+
+// startLocked opens the token with crypto11, which initialises the module for the first member. It returns nil without an
+// error where crypto11 is left out.
+func (l *library) startLocked(cfg Config, info TokenInfo) (*crypto11.Context, error) {
+	if l.own {
+		return nil, nil
 	}
 	slot := int(info.Slot)
 	c11, err := crypto11.Configure(&crypto11.Config{
@@ -98,71 +122,83 @@ func (l *library) join(c *conn, cfg Config) (*member, error) {
 	})
 	if err != nil {
 		l.endLocked() // crypto11 finalises the module when it fails, whoever else is on it
-		return nil, c.fail("C_Initialize", cause(err))
+		return nil, err
 	}
-	if l.epoch == 0 {
-		l.started++
-		l.epoch = l.started
+	if l.epoch != 0 {
+		return c11, nil
 	}
-	l.members[c] = c11
-	return &member{lib: l, epoch: l.epoch, info: info, c11: c11}, nil
-}
-
-// leave ends c's membership; the last one to leave finalises the module.
-func (l *library) leave(c *conn, wait time.Duration) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c11 := l.members[c]
-	if c11 == nil {
-		return nil
-	}
-	if err := l.emptyLocked(wait); err != nil {
-		return err
-	}
-	defer l.inside.Unlock()
-	delete(l.members, c)
-	c.closeSessions()
-	if len(l.members) == 0 {
-		l.epoch = 0
+	_, err = l.p11.GetSlotList(true)
+	if !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED)) {
+		return c11, nil
 	}
 	if err := c11.Close(); err != nil {
-		return c.fail("C_Finalize", cause(err))
+		return nil, err
 	}
-	return nil
+	err = l.p11.Initialize()
+	l.own = err == nil
+	return nil, err
 }
 
-// restart ends the given epoch, if it lasts still, so that the next join initialises the module afresh.
-func (l *library) restart(epoch uint64, wait time.Duration) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.emptyLocked(wait); err != nil {
-		return err
+// leave ends c's membership, if it has one; the last one to leave finalises the module.
+func (l *library) leave(c *conn, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	if !l.has(ctx, c) {
+		return nil
 	}
-	defer l.inside.Unlock()
+	if !l.gate.lock(ctx) {
+		return errWedged
+	}
+	defer l.gate.unlock()
+	m := l.members[c]
+	if m == nil {
+		return nil
+	}
+	delete(l.members, c)
+	m.closeSessions(l.p11)
+	var err error
+	if m.c11 != nil {
+		err = m.c11.Close()
+	}
+	if len(l.members) == 0 {
+		l.endLocked()
+	}
+	return c.fail("C_Finalize", cause(err))
+}
+
+// has tells whether c is a member, or may be one when ctx has ended.
+func (l *library) has(ctx context.Context, c *conn) bool {
+	if l.gate.enter(ctx) != nil {
+		return true
+	}
+	defer l.gate.leave()
+	return l.members[c] != nil
+}
+
+// end ends the given epoch, if it lasts still, so that the next join initialises the module afresh.
+func (l *library) end(ctx context.Context, epoch uint64) error {
+	if !l.gate.lock(ctx) {
+		return errWedged
+	}
+	defer l.gate.unlock()
 	if l.epoch == epoch {
 		l.endLocked()
 	}
 	return nil
 }
 
-// endLocked finalises the module under all its members, who notice by the epoch. inside is held for writing.
+// endLocked finalises the module under all its members, who notice when they next call it.
 func (l *library) endLocked() {
-	for c, c11 := range l.members {
-		_ = c11.Close() // on a dead token the sessions and C_Finalize may fail; there is nothing more to do about them
+	for c, m := range l.members {
+		if m.c11 != nil {
+			_ = m.c11.Close() // on a dead token the sessions and C_Finalize may fail; there is nothing more to do about them
+		}
 		delete(l.members, c)
 	}
-	l.epoch = 0
-}
-
-// emptyLocked takes inside for writing as soon as no call is in the module, or gives up after wait. Polling keeps a waiting
-// writer from holding up the readers.
-func (l *library) emptyLocked(wait time.Duration) error {
-	for deadline := time.Now().Add(wait); !l.inside.TryLock(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			return errWedged
-		}
+	if l.own {
+		_ = l.p11.Finalize()
 	}
-	return nil
+	l.epoch, l.own = 0, false
 }
 
 // errWedged means the module can be neither initialised nor finalised for now, and never if the call stays away.
@@ -209,18 +245,18 @@ func (l *library) tokensLocked() ([]TokenInfo, error) {
 }
 
 // listTokens is Tokens behind its checks.
-func listTokens(_ context.Context, module string) ([]TokenInfo, error) {
+func listTokens(ctx context.Context, module string) ([]TokenInfo, error) {
 	l, err := loadLibrary(module)
 	if err != nil {
 		return nil, err
 	}
 	defer l.unload()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.emptyLocked(DefaultTimeout); err != nil {
-		return nil, err
+	limited, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	defer cancel()
+	if !l.gate.lock(limited) {
+		return nil, cmp.Or(ctx.Err(), errWedged)
 	}
-	defer l.inside.Unlock()
+	defer l.gate.unlock()
 	return l.tokensLocked()
 }
 

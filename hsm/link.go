@@ -3,16 +3,18 @@ package hsm
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
 // link is all that a Token asks of a PKCS#11 module, at the level of operations rather than calls, so that something else
 // than a module in this process may stand behind it. Each method returns within ctx or the configured time limit, and its
-// error wraps a provider error; most are an [*Error].
+// error wraps a provider error; most are an [*Error]. A call to the token may outlast the method; what the method was given may
+// be changed nevertheless, and what it returns is the caller's.
 //
 // Objects belong to the connection epoch in which they were found. A method that is given one from another epoch returns
-// errEpoch without asking the token.
+// errMoved without asking the token.
 type link interface {
 	// token describes the token as it was when the connection was made, and the mechanisms that it offers.
 	token(ctx context.Context) (TokenInfo, map[uint]mechanismInfo, error)
@@ -38,8 +40,9 @@ type link interface {
 	// generate makes a key on the token.
 	generate(ctx context.Context, g generation) error
 
-	// create stores an object (C_CreateObject) and returns it as far as it is known.
-	create(ctx context.Context, template []attribute) (*object, error)
+	// create stores an object (C_CreateObject). The template, which may hold secrets, is its own from then on: it overwrites the
+	// bytes when the call has come back.
+	create(ctx context.Context, template []attribute) error
 
 	// destroy removes an object. An object that is gone already is no error.
 	destroy(ctx context.Context, o *object) error
@@ -55,7 +58,8 @@ type link interface {
 	// derive returns the 32 bytes of CKM_ECDH1_DERIVE without a key derivation function.
 	derive(ctx context.Context, key *object, peer []byte) ([]byte, error)
 
-	// random returns n bytes of C_GenerateRandom.
+	// random returns n bytes of C_GenerateRandom. It asks the token for its info afterwards, because a module may go on making
+	// random bytes by itself when the token is away.
 	random(ctx context.Context, n int) ([]byte, error)
 
 	// close ends the connection. It waits for calls in flight no longer than the time limit.
@@ -126,6 +130,19 @@ type object struct {
 	length            int    // CKA_VALUE_LEN in bytes
 	evidence          *provider.Evidence
 	problem           error // what could not be read
+}
+
+// clone returns a deep copy.
+func (m mechanism) clone() mechanism {
+	if m.oaep != nil {
+		p := *m.oaep
+		p.label = slices.Clone(p.label)
+		m.oaep = &p
+	}
+	if m.gcm != nil {
+		m.gcm = &gcmParams{slices.Clone(m.gcm.nonce), slices.Clone(m.gcm.additionalData)}
+	}
+	return m
 }
 
 // errMoved means that an object was found on an earlier connection. Find it again.

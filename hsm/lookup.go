@@ -59,7 +59,7 @@ func (t *Token) lookupVersion(ctx context.Context, kid string, n int) (*key, *ve
 
 // current makes sure that the index is of this epoch and no older than Config.RefreshAfter.
 func (t *Token) current(ctx context.Context) error {
-	if err := t.link.alive(ctx); err != nil {
+	if _, err := t.keyed(ctx); err != nil {
 		return err
 	}
 	if t.fresh() {
@@ -75,6 +75,16 @@ func (t *Token) current(ctx context.Context) error {
 		return nil
 	}
 	return t.enumerate(ctx)
+}
+
+// keyed describes a token whose private objects can be seen. Without a login a token that wants one shows none, which would look
+// as if they were gone.
+func (t *Token) keyed(ctx context.Context) (TokenInfo, error) {
+	info, _, err := t.link.token(ctx)
+	if err == nil && t.cfg.PIN == nil && info.flags&ckfLoginRequired != 0 {
+		err = fmt.Errorf("%w: token %s wants a login: want a PIN", provider.ErrAuth, quote(info.Label))
+	}
+	return info, err
 }
 
 func (t *Token) fresh() bool {

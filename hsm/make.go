@@ -196,7 +196,7 @@ func (t *Token) write(ctx context.Context, rec record) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.link.create(ctx, template)
+	err = t.link.create(ctx, template)
 	if errors.Is(err, provider.ErrInvalid) || errors.Is(err, provider.ErrUnsupported) {
 		return provider.Unsupportedf("store the record of %q: the token takes no private data object: %v", rec.KID, err)
 	}

@@ -76,6 +76,26 @@ func TestAWrongPINIsTriedOnceAndNeverShown(t *testing.T) {
 	require.EqualValues(t, 1, asked.Load())
 }
 
+func TestATokenThatWantsALoginShowsNoKeysWithoutAPIN(t *testing.T) { // they would look destroyed
+	ctx := context.Background()
+	ref, err := open(t, sharedToken).CreateKey(ctx, provider.KeySpec{Alg: provider.ECDSAP256SHA256})
+	require.NoError(t, err)
+	cfg := configFor(t, sharedToken)
+	cfg.PIN = nil
+	token, err := New(cfg)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, token.Close()) }()
+	_, err = token.GetKey(ctx, ref.KID, 1)
+	require.ErrorIs(t, err, provider.ErrAuth)
+	_, err = token.JWKS(ctx, "")
+	require.ErrorIs(t, err, provider.ErrAuth)
+	_, err = token.RotateKey(ctx, ref.KID, provider.Rotation{})
+	require.ErrorIs(t, err, provider.ErrAuth)
+	objects, err := token.Objects(ctx)
+	require.NoError(t, err)
+	require.NotEmpty(t, objects, "inspection shows what is public")
+}
+
 func TestAModuleThatIsInUseElsewhereIsRefused(t *testing.T) {
 	other := pkcs11.New(softhsmtest.Get(t).Module)
 	require.NotNil(t, other)

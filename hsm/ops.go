@@ -4,84 +4,33 @@ package hsm
 
 import (
 	"context"
-	"crypto/elliptic"
 	"errors"
+	"slices"
+	"sync/atomic"
 
-	"github.com/ThalesIgnite/crypto11"
 	"github.com/miekg/pkcs11"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// generationLimits is how many time limits the generation of a key may take: RSA keys take minutes on some tokens.
-const generationLimits = 12
-
-func (c *conn) generate(ctx context.Context, g generation) error {
-	return c.callOnce(ctx, generationLimits*c.cfg.Timeout, func(m *member) error {
-		switch g.alg {
-		case generateEdwards:
-			return c.generateCurve(m, ckmECEdwardsKeyPairGen, g)
-		case generateMontgomery:
-			return c.generateCurve(m, ckmECMontgomeryKeyPairGen, g)
+func (c *conn) create(ctx context.Context, template []attribute) error {
+	var taken atomic.Bool // the template, by the call or by its caller who has given up on it
+	err := c.do(ctx, func(_ *member, s pkcs11.SessionHandle) error {
+		if taken.Swap(true) {
+			return errAbandoned
 		}
-		call, err := generateCrypto11(m.c11, g)
-		return c.fail(call, cause(err))
+		defer wipe(template)
+		_, err := c.lib.p11.CreateObject(s, toAttributes(template))
+		return c.fail("C_CreateObject", err)
 	})
+	if !taken.Swap(true) {
+		wipe(template)
+	}
+	return err
 }
 
-// generateCrypto11 makes the keys that crypto11 knows how to make.
-func generateCrypto11(c11 *crypto11.Context, g generation) (call string, err error) {
-	private, err := attributeSet(g.private)
-	if err != nil {
-		return "", err
-	}
-	public, err := attributeSet(g.public)
-	if err != nil {
-		return "", err
-	}
-	switch g.alg {
-	case generateRSA:
-		_, err = c11.GenerateRSAKeyPairWithAttributes(public, private, g.bits)
-		return "C_GenerateKeyPair", err
-	case generateEC:
-		curve := map[int]elliptic.Curve{256: elliptic.P256(), 384: elliptic.P384(), 521: elliptic.P521()}[g.bits]
-		_, err = c11.GenerateECDSAKeyPairWithAttributes(public, private, curve)
-		return "C_GenerateKeyPair", err
-	case generateAES:
-		_, err = c11.GenerateSecretKeyWithAttributes(private, g.bits, crypto11.CipherAES)
-	case generateSecret:
-		_, err = c11.GenerateSecretKeyWithAttributes(private, g.bits, crypto11.CipherGeneric)
-	}
-	return "C_GenerateKey", err
-}
-
-// generateCurve makes a pair on a curve that crypto11 does not know.
-func (c *conn) generateCurve(m *member, mechanism uint, g generation) error {
-	s, err := c.open(m)
-	if err != nil {
-		return err
-	}
-	_, _, err = c.lib.p11.GenerateKeyPair(s, []*pkcs11.Mechanism{pkcs11.NewMechanism(mechanism, nil)}, toAttributes(g.public), toAttributes(g.private))
-	if err != nil {
-		_ = c.lib.p11.CloseSession(s)
-		return c.fail("C_GenerateKeyPair", err)
-	}
-	m.park(s)
-	return nil
-}
-
-func (c *conn) create(ctx context.Context, template []attribute) (*object, error) {
-	var made *object
-	err := c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
-		h, err := c.lib.p11.CreateObject(s, toAttributes(template))
-		if err != nil {
-			return c.fail("C_CreateObject", err)
-		}
-		made = &object{epoch: m.epoch, handle: uint(h)}
-		return nil
-	})
-	return made, err
-}
+// errAbandoned ends a call that has begun when nobody waited for it any more.
+var errAbandoned = errors.New("abandoned")
 
 func (c *conn) destroy(ctx context.Context, o *object) error {
 	return c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
@@ -96,29 +45,31 @@ func (c *conn) destroy(ctx context.Context, o *object) error {
 	})
 }
 
-func (c *conn) sign(ctx context.Context, key *object, mech mechanism, data []byte) ([]byte, error) {
-	return c.operate(ctx, key, mech, "C_Sign", func(s pkcs11.SessionHandle) ([]byte, error) { return c.lib.p11.Sign(s, data) }, c.lib.p11.SignInit)
+func (c *conn) sign(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error) {
+	return c.operate(ctx, key, m, data, "C_Sign", c.lib.p11.SignInit, c.lib.p11.Sign)
 }
 
-func (c *conn) decrypt(ctx context.Context, key *object, mech mechanism, data []byte) ([]byte, error) {
-	return c.operate(ctx, key, mech, "C_Decrypt", func(s pkcs11.SessionHandle) ([]byte, error) { return c.lib.p11.Decrypt(s, data) }, c.lib.p11.DecryptInit)
+func (c *conn) decrypt(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error) {
+	return c.operate(ctx, key, m, data, "C_Decrypt", c.lib.p11.DecryptInit, c.lib.p11.Decrypt)
 }
 
-func (c *conn) encrypt(ctx context.Context, key *object, mech mechanism, data []byte) ([]byte, error) {
-	return c.operate(ctx, key, mech, "C_Encrypt", func(s pkcs11.SessionHandle) ([]byte, error) { return c.lib.p11.Encrypt(s, data) }, c.lib.p11.EncryptInit)
+func (c *conn) encrypt(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error) {
+	return c.operate(ctx, key, m, data, "C_Encrypt", c.lib.p11.EncryptInit, c.lib.p11.Encrypt)
 }
 
-func (c *conn) verify(ctx context.Context, key *object, mech mechanism, data, signature []byte) error {
-	_, err := c.operate(ctx, key, mech, "C_Verify", func(s pkcs11.SessionHandle) ([]byte, error) {
+func (c *conn) verify(ctx context.Context, key *object, m mechanism, data, signature []byte) error {
+	signature = slices.Clone(signature)
+	_, err := c.operate(ctx, key, m, data, "C_Verify", c.lib.p11.VerifyInit, func(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
 		return nil, c.lib.p11.Verify(s, data, signature)
-	}, c.lib.p11.VerifyInit)
+	})
 	return err
 }
 
 // operate is one Init and one final call with a key.
-func (c *conn) operate(ctx context.Context, key *object, mech mechanism, call string,
-	final func(pkcs11.SessionHandle) ([]byte, error), begin func(pkcs11.SessionHandle, []*pkcs11.Mechanism, pkcs11.ObjectHandle) error,
+func (c *conn) operate(ctx context.Context, key *object, mech mechanism, data []byte, call string,
+	begin func(pkcs11.SessionHandle, []*pkcs11.Mechanism, pkcs11.ObjectHandle) error, final func(pkcs11.SessionHandle, []byte) ([]byte, error),
 ) ([]byte, error) {
+	data, mech = slices.Clone(data), mech.clone()
 	var out []byte
 	err := c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
 		if key.epoch != m.epoch {
@@ -130,12 +81,15 @@ func (c *conn) operate(ctx context.Context, key *object, mech mechanism, call st
 			return c.fail(call+"Init", err)
 		}
 		var err error
-		if out, err = final(s); err != nil {
+		if out, err = final(s, data); err != nil {
 			return c.explain(m, call, err)
 		}
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // explain tells a refused input from a dead token where the module answers both with one code, as SoftHSM2 does to a bad
@@ -175,15 +129,23 @@ func (c *conn) derive(ctx context.Context, key *object, peer []byte) ([]byte, er
 		secret = a[0].Value
 		return nil
 	})
-	return secret, err
+	if err != nil {
+		return nil, err
+	}
+	return secret, nil
 }
 
 func (c *conn) random(ctx context.Context, n int) ([]byte, error) {
 	var out []byte
-	err := c.do(ctx, func(_ *member, s pkcs11.SessionHandle) error {
+	err := c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
 		var err error
-		out, err = c.lib.p11.GenerateRandom(s, n)
-		return c.fail("C_GenerateRandom", err)
+		if out, err = c.lib.p11.GenerateRandom(s, n); err != nil {
+			return c.fail("C_GenerateRandom", err)
+		}
+		return c.present(m)
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }

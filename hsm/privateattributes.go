@@ -17,7 +17,7 @@ import (
 //   - X25519 *ecdh.PrivateKey: CKA_VALUE, the scalar;
 //   - *rsa.PrivateKey with two primes: its eight numbers, unsigned and big-endian.
 //
-// [provider.ErrInvalid] for any other. The values are copies, which the caller wipes.
+// [provider.ErrInvalid] for any other. The values are copies; link.create wipes them.
 func privateAttributes(key crypto.PrivateKey) ([]attribute, error) {
 	switch k := key.(type) {
 	case *rsa.PrivateKey:

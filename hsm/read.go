@@ -155,7 +155,10 @@ func (c *conn) publicParts(ctx context.Context, o *object) (*object, error) {
 		parts.modulus, parts.exponent, parts.ecParams, parts.ecPoint, parts.publicKeyInfo = values[0], values[1], values[2], values[3], values[4]
 		return nil
 	})
-	return &parts, err
+	if err != nil {
+		return nil, err
+	}
+	return &parts, nil
 }
 
 // attributes reads several attributes in one call.

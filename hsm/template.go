@@ -37,18 +37,19 @@ func (t *Token) generate(ctx context.Context, r record) error {
 	switch {
 	case r.Alg.KeyType() == "RSA":
 		g.alg = generateRSA
-	case r.Alg.KeyType() == "EC":
-		g.alg = generateEC
 	case r.Alg == provider.AES256GCM:
 		g.alg = generateAES
 	case r.Alg == provider.HMACSHA256:
 		g.alg = generateSecret
+	case r.Alg.KeyType() == "EC":
+		g.alg = generateEC
+	case q.keyTypeOf(r.Alg) == ckkECMontgomery:
+		g.alg = generateMontgomery
 	default:
 		g.alg = generateEdwards
-		if q.keyTypeOf(r.Alg) == ckkECMontgomery {
-			g.alg = generateMontgomery
-		}
-		g.public = append(g.public, attribute{ckaKeyType, q.keyTypeOf(r.Alg)}, attribute{ckaECParams, curveFor(r.Alg).oid})
+	}
+	if c := curveFor(r.Alg); c != nil {
+		g.public = append(g.public, attribute{ckaKeyType, q.keyTypeOf(r.Alg)}, attribute{ckaECParams, c.oid})
 		g.private = append(g.private, attribute{ckaKeyType, q.keyTypeOf(r.Alg)})
 	}
 	return t.link.generate(ctx, g)

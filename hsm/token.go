@@ -16,6 +16,7 @@ type Token struct {
 	cfg    Config
 	link   link
 	closed atomic.Bool
+	writes gate // entered by every write; Close locks it
 
 	refresh chan struct{} // the turn to enumerate; holds one value while taken
 
@@ -121,11 +122,17 @@ func (t *Token) HKDF(ctx context.Context, ikm, salt, info []byte, length int) ([
 	return provider.HKDFSHA256(ikm, salt, info, length)
 }
 
-// Close ends the connection. It waits for calls in flight for twice Config.Timeout at most, and returns ErrUnavailable if one
-// has not come back by then: the module then stays loaded and initialised.
+// Close ends the connection. It lets writes and then calls in flight end, for twice Config.Timeout each at most; a key that is
+// being made is taken back. It returns ErrUnavailable if a call has not come back by then: the module stays loaded and initialised
+// until it does.
 func (t *Token) Close() error {
 	if t.closed.Swap(true) {
 		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*t.cfg.Timeout)
+	defer cancel()
+	if t.writes.lock(ctx) {
+		defer t.writes.unlock()
 	}
 	return t.link.close()
 }
@@ -133,26 +140,41 @@ func (t *Token) Close() error {
 // now is the time of an answer, and of a version's making, to the second.
 func now() time.Time { return time.Now().UTC() }
 
-// writes holds the locks of kids for all Tokens of this process. Writes of other processes are kept apart on
-// the token, by claims.
-var writes = kidLocks{m: map[string]*kidLock{}}
+// kids holds the locks of kids for all Tokens of this process. Writes of other processes are kept apart on the token, by claims.
+var kids = kidLocks{m: map[string]*kidLock{}}
 
-// lock waits for ctx until no other write of this process is on kid, and none of this host where the module needs that.
+// lock begins a write. It waits for ctx until no other write of this process is on kid, and none of this host where the module
+// needs that.
 func (t *Token) lock(ctx context.Context, kid string) (unlock func(), err error) {
-	info, _, err := t.link.token(ctx)
+	if err := t.writes.enter(ctx); err != nil {
+		return nil, err
+	}
+	var release func()
+	if err = t.begin(ctx); err == nil { // Close may have come in between
+		release, err = t.turn(ctx, kid)
+	}
+	if err != nil {
+		t.writes.leave()
+		return nil, err
+	}
+	return func() { release(); t.writes.leave() }, nil
+}
+
+func (t *Token) turn(ctx context.Context, kid string) (release func(), err error) {
+	info, err := t.keyed(ctx)
 	if err != nil {
 		return nil, err
 	}
-	done, err := writes.lock(ctx, info.Serial+"/"+kid)
+	done, err := kids.lock(ctx, info.Serial+"/"+kid)
 	if err != nil {
 		return nil, err
 	}
-	release, err := t.link.exclusive(ctx)
+	others, err := t.link.exclusive(ctx)
 	if err != nil {
 		done()
 		return nil, err
 	}
-	return func() { release(); done() }, nil
+	return func() { others(); done() }, nil
 }
 
 // kidLocks is a set of locks that can be waited for with a context.
