@@ -35,6 +35,7 @@ type breaker struct {
 
 	mu    sync.Mutex // serialises changes
 	met   bool       // the store has answered once
+	back  time.Time  // when the last outage ended
 	tries int
 }
 
@@ -61,48 +62,62 @@ func (b *breaker) hanging() error {
 	return nil
 }
 
-// answered notes that the store answered a caller's operation.
-func (b *breaker) answered() {
+// answered notes that the store answered a caller's operation that was begun at start. An answer to what was begun before
+// the outage only arrived late.
+func (b *breaker) answered(start time.Time) {
 	if b.steady.Load() {
 		return
 	}
 	b.mu.Lock()
-	up := b.recoverLocked()
-	b.tries = 0
-	b.steady.Store(true)
+	late := b.lateLocked(start)
+	up := !late && b.recoverLocked()
+	if !late {
+		b.tries = 0
+		b.steady.Store(true)
+	}
 	b.mu.Unlock()
 	if up {
 		b.onUp()
 	}
 }
 
-// passed notes that the store passed its probe.
-func (b *breaker) passed() {
+// passed notes that the store passed a probe that was begun at start.
+func (b *breaker) passed(start time.Time) {
 	b.mu.Lock()
-	up := b.recoverLocked()
+	up := !b.lateLocked(start) && b.recoverLocked()
 	b.mu.Unlock()
 	if up {
 		b.onUp()
 	}
+}
+
+func (b *breaker) lateLocked(start time.Time) bool {
+	o := b.outage.Load()
+	return o != nil && start.Before(o.since)
 }
 
 // recoverLocked ends the outage. It tells whether that is news.
 func (b *breaker) recoverLocked() (news bool) {
 	o := b.outage.Swap(nil)
 	if o != nil {
-		b.log.Info("store is back", "store", b.store, "after", time.Since(o.since).Round(time.Millisecond))
+		b.back = time.Now()
+		b.log.Info("store is back", "store", b.store, "after", b.back.Sub(o.since).Round(time.Millisecond))
 	}
 	news = o != nil || !b.met
 	b.met = true
 	return news
 }
 
-// failed notes that the store gave no answer, and why. A failure that is the first one, or a probe's, asks for a probe.
-func (b *breaker) failed(err error, slow, probe bool) {
+// failed notes that the store gave no answer to what was begun at start, and why. A failure that is the first one, or a
+// probe's, asks for a probe. What was begun in an outage that has ended fails late, and says nothing of now.
+func (b *breaker) failed(start time.Time, err error, probe bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if start.Before(b.back) {
+		return
+	}
 	now := time.Now()
-	o := &outage{since: now, err: err, slow: slow}
+	o := &outage{since: now, err: err, slow: now.Sub(start) >= slowFailure}
 	before := b.outage.Load()
 	if before != nil {
 		o.since = before.since

@@ -64,11 +64,11 @@ func (c *copies) heard(ctx context.Context, start time.Time, err error, probe bo
 		return ctx.Err()
 	case outage == nil:
 		if !errors.Is(err, provider.ErrClosed) {
-			c.slow.answered()
+			c.slow.answered(start)
 		}
 		return err
 	case probe || time.Since(start) >= slowFailure:
-		c.slow.failed(outage, true, probe)
+		c.slow.failed(start, outage, probe)
 	}
 	return outage
 }

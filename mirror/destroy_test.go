@@ -184,11 +184,47 @@ func TestCopyThatArrivesAfterTheDestroy(t *testing.T) {
 		require.False(t, mirroring.Mirrored)
 		require.Contains(t, mirroring.Reason, "destroyed meanwhile")
 		require.Contains(t, a.copies(), "k.1")
+		require.Equal(t, []Version{{"k", 1}}, a.Status().Pending)
 		requireGone(t, a.Mirror, "k", 1)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.Equal(t, []string{"warm-up.1"}, a.copies())
 	})
+}
+
+// A destroy by another process, between the two questions that make an orphan, is seen.
+func TestDestroyWhileAnOrphanIsLookedAt(t *testing.T) {
+	a := newRig(t, Config{})
+	a.create(provider.KeySpec{KID: "k"})
+	require.NoError(t, a.Close())
+	primary, secondary := a.primary.Reopen(), a.secondary.Reopen()
+	b := startRig(t, &rig{t: t, cfg: Config{StateDir: a.cfg.StateDir}, primary: primary.Reopen(), secondary: secondary.Reopen()})
+	b.secondary.Refuse(provider.ErrUnavailable, "DestroyKey")
+	m, err := New(&lagging{primary, func() {
+		_, err := b.DestroyKey(context.Background(), "k", 1)
+		require.NoError(t, err)
+	}}, secondary, Config{StateDir: a.cfg.StateDir})
+	require.NoError(t, err)
+	defer m.Close()
+	set, err := m.JWKS(t.Context(), "")
+	require.NoError(t, err)
+	require.Zero(t, set.Len())
+	require.Equal(t, []string{"k.1"}, b.copies(), "though its copy is still there")
+}
+
+// lagging is a store whose JWK Set lacks every key, and that calls asked before it describes one.
+type lagging struct {
+	*providertest.Fake
+	asked func()
+}
+
+func (l *lagging) JWKS(context.Context, string) (provider.JWKSet, error) {
+	return provider.NewJWKSet(nil, provider.FromPrimary(time.Now())), nil
+}
+
+func (l *lagging) GetKey(ctx context.Context, kid string, version int) (provider.KeyRef, error) {
+	l.asked()
+	return l.Fake.GetKey(ctx, kid, version)
 }
 
 // A primary that holds a destroyed version again, restored from a copy made before, does not bring it back.

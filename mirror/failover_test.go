@@ -205,6 +205,107 @@ func TestProbesComeLessAndLessOften(t *testing.T) {
 	})
 }
 
+// An answer to a call that was begun before the outage is no sign of life.
+func TestAnAnswerThatIsLateEndsNoOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{PrimaryTimeout: time.Minute})
+		r.create(provider.KeySpec{KID: "k"})
+		synctest.Wait()
+		r.primary.Hang("ListKeys")
+		listed := make(chan error)
+		go func() {
+			_, err := r.ListKeys(context.Background())
+			listed <- err
+		}()
+		time.Sleep(100 * time.Millisecond)
+		r.primary.Refuse(provider.ErrUnavailable, "GetKey", "Health")
+		_, err := r.GetKey(t.Context(), "k", 1)
+		require.NoError(t, err)
+		r.primary.Release()
+		require.NoError(t, <-listed)
+		require.True(t, r.Status().Primary.Down)
+		_, err = r.PublicJWK(t.Context(), "k", 1)
+		require.NoError(t, err)
+		require.True(t, r.Status().Primary.Down)
+	})
+}
+
+// Calls that hung in an outage fail after its end: that is no new one.
+func TestAFailureThatIsLateStartsNoOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.create(provider.KeySpec{KID: "k"})
+		synctest.Wait()
+		r.primary.Hang("ListKeys")
+		listed := make(chan error)
+		go func() {
+			_, err := r.ListKeys(context.Background())
+			listed <- err
+		}()
+		time.Sleep(time.Second)
+		r.primary.Unplug()
+		_, err := r.GetKey(t.Context(), "k", 1)
+		require.NoError(t, err)
+		r.primary.Plug()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.False(t, r.Status().Primary.Down)
+		require.NoError(t, <-listed, "the secondary has answered")
+		require.False(t, r.Status().Primary.Down)
+		r.primary.Release()
+	})
+}
+
+// After a real answer the next outage is probed for as quickly as the first.
+func TestBackoffStartsAgainAfterAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.create(provider.KeySpec{KID: "k"})
+		for range 3 {
+			r.primary.Unplug()
+			r.x("k", 1)
+			time.Sleep(10 * time.Minute)
+			r.primary.Plug()
+			time.Sleep(time.Minute)
+			r.x("k", 1)
+		}
+		r.primary.Unplug()
+		r.x("k", 1)
+		r.primary.Plug()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.False(t, r.Status().Primary.Down)
+	})
+}
+
+// A secondary that answers with another key than it was asked for is not believed.
+func TestSecondaryMixesUpItsKeys(t *testing.T) {
+	a := newRig(t, Config{})
+	a.create(provider.KeySpec{KID: "k"})
+	a.create(provider.KeySpec{KID: "other"})
+	require.NoError(t, a.Close())
+	primary := a.primary.Reopen()
+	m, err := New(primary, &mixedUp{a.secondary.Reopen()}, Config{}) // a mirror that has not heard of any thumbprint
+	require.NoError(t, err)
+	defer m.Close()
+	primary.Unplug()
+	_, err = m.GetKey(t.Context(), "k", 1)
+	require.ErrorIs(t, err, provider.ErrTampered)
+	_, err = m.PublicJWK(t.Context(), "k", 1)
+	require.ErrorIs(t, err, provider.ErrTampered)
+}
+
+// mixedUp is a store that takes every key for "other".
+type mixedUp struct{ provider.Provider }
+
+func (m *mixedUp) GetKey(ctx context.Context, _ string, version int) (provider.KeyRef, error) {
+	return m.Provider.GetKey(ctx, "other", version)
+}
+
+func (m *mixedUp) PublicJWK(ctx context.Context, _ string, version int) (provider.JWK, error) {
+	return m.Provider.PublicJWK(ctx, "other", version)
+}
+
 func TestBreakerHearsOutagesOnly(t *testing.T) {
 	r := newRig(t, Config{})
 	r.create(provider.KeySpec{KID: "k"})
@@ -393,6 +494,9 @@ func TestModeNone(t *testing.T) {
 	require.ErrorIs(t, err, provider.ErrUnavailable)
 	r.primary.Plug()
 
+	report, err := r.Reconcile(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, Report{At: report.At, Versions: 1}, report, "what else is there is no orphan")
 	d, err := r.DestroyKey(t.Context(), "k", 1)
 	require.NoError(t, err)
 	require.True(t, d.Mirroring.Mirrored)

@@ -32,11 +32,11 @@ func askNow[T any](ctx context.Context, m *Mirror, read func(context.Context) (T
 // error that the caller gets.
 func (m *Mirror) heard(ctx context.Context, start time.Time, err error) error {
 	if err == nil {
-		m.up.answered()
+		m.up.answered(start)
 		return nil
 	}
 	if outage := outageOf(ctx, "primary", start, err); outage != nil {
-		m.up.failed(outage, time.Since(start) >= slowFailure, false)
+		m.up.failed(start, outage, false)
 		return outage
 	}
 	if cerr := ctx.Err(); cerr != nil && unanswered(err) {
@@ -46,7 +46,7 @@ func (m *Mirror) heard(ctx context.Context, start time.Time, err error) error {
 		return cerr
 	}
 	if !errors.Is(err, provider.ErrClosed) {
-		m.up.answered()
+		m.up.answered(start)
 	}
 	return err
 }
@@ -81,9 +81,9 @@ func (m *Mirror) probePrimary(ctx context.Context) {
 	start := time.Now()
 	err := check(ctx, m.primary, m.cfg.PrimaryTimeout)
 	if outage := outageOf(ctx, "primary", start, err); outage != nil {
-		m.up.failed(outage, time.Since(start) >= slowFailure, true)
+		m.up.failed(start, outage, true)
 	} else if ctx.Err() == nil && !errors.Is(err, provider.ErrClosed) {
-		m.up.passed()
+		m.up.passed(start)
 	}
 }
 

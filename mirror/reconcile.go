@@ -19,6 +19,9 @@ func (m *Mirror) Reconcile(ctx context.Context) (Report, error) {
 	if err := m.ready(ctx); err != nil {
 		return Report{}, err
 	}
+	if m.up.down() != nil {
+		m.probePrimary(ctx) // who asks wants to know it now
+	}
 	return m.reconcile(ctx)
 }
 

@@ -198,12 +198,56 @@ func TestCopyWhosePlaceWasLostIsFound(t *testing.T) {
 	r := newPlainRig(t, Config{})
 	ref := r.create(provider.KeySpec{KID: "k"})
 	r.cfg.StateDir = t.TempDir()
+	r.primary.Unplug()
 	r = r.restart()
-	_, err := r.Reconcile(t.Context())
+	kids, _ := r.jwks("")
+	require.Empty(t, kids, "and it is not served under the name that it has there")
+	list, err := r.ListKeys(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, list.Keys)
+	r.primary.Plug()
+	_, err = r.Reconcile(t.Context())
 	require.NoError(t, err)
 	require.Len(t, r.copies(), 1)
 	r.primary.Unplug()
 	require.Equal(t, ref.Fingerprint, r.x("k", 1))
-	kids, _ := r.jwks("")
+	kids, _ = r.jwks("")
 	require.Equal(t, []string{"k.1"}, kids)
+}
+
+// Another key stands where a copy should go: it is neither taken for the copy nor touched.
+func TestCopyWhosePlaceIsTaken(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		other := newRig(t, Config{})
+		if plain {
+			other = newPlainRig(t, Config{})
+		}
+		theirs := other.create(provider.KeySpec{KID: "k"})
+		require.NoError(t, other.Close())
+		r := startRig(t, &rig{t: t, plain: plain, primary: providertest.NewFake(t), secondary: other.secondary.Reopen()})
+		ours, err := r.CreateKey(t.Context(), provider.KeySpec{KID: "k", Alg: provider.Ed25519})
+		require.NoError(t, err)
+		require.False(t, ours.Mirroring.Mirrored)
+		require.Contains(t, ours.Mirroring.Reason, provider.ErrExists.Error())
+		list, err := r.secondary.ListKeys(t.Context())
+		require.NoError(t, err)
+		require.Len(t, list.Keys, 1)
+		require.Equal(t, theirs.Fingerprint, list.Keys[0].Fingerprint)
+		r.primary.Unplug()
+		_, err = r.PublicJWK(t.Context(), "k", 1)
+		require.Error(t, err)
+	}
+}
+
+// A key that was replaced on the token is not copied where its copy is missing either.
+func TestReplacedKeyIsNotCopied(t *testing.T) {
+	r := newRig(t, Config{})
+	r.create(provider.KeySpec{KID: "k"})
+	r.primary.Swap("k", 1)
+	r.secondary.Forget("k", 1)
+	report, err := r.Reconcile(t.Context())
+	require.NoError(t, err)
+	require.Len(t, report.Conflicts, 1)
+	require.Empty(t, report.Copied)
+	require.Empty(t, r.copies())
 }
