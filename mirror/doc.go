@@ -35,9 +35,7 @@
 // knows. That is so for symmetric keys in mode public_only, of which there is nothing to copy.
 //
 // A copy is served only if its thumbprint is the one that the primary gave the version, as far as the mirror has heard of
-// it; else the answer is [provider.ErrTampered], and lists leave the copy out and name it in their Problems. This notices
-// accidents and swapped records, and not someone who can write to the state directory too.
-//
+// it; else the answer is [provider.ErrTampered], and lists leave the copy out and name it in their XX//
 // JWKS is the union of both stores without duplicates, and the primary wins. States are evaluated on every read over all
 // versions that the mirror knows, so that rotations run on during an outage.
 //

@@ -241,16 +241,3 @@ func later(a, b provider.State) provider.State {
 	order := []provider.State{provider.Pending, provider.Active, provider.Retiring, provider.Retired, provider.Destroyed}
 	return order[max(0, slices.Index(order, a), slices.Index(order, b))]
 }
-
-// duration is a time.Duration that stands in JSON as time.Duration.String writes it.
-type duration time.Duration
-
-// MarshalText implements encoding.TextMarshaler.
-func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (d *duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	*d = duration(v)
-	return err
-}

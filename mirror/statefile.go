@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -83,4 +84,17 @@ func (e entry) validate(kid string, version int) error {
 func isThumbprint(s string) bool {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	return s == "" || len(s) == 43 && strings.Trim(s, alphabet) == ""
+}
+
+// duration is a time.Duration that stands in JSON as time.Duration.String writes it.
+type duration time.Duration
+
+// MarshalText implements encoding.TextMarshaler.
+func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	*d = duration(v)
+	return err
 }
