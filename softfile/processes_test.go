@@ -27,6 +27,9 @@ const writerVariable = "SOFTFILE_TEST_WRITE_TO"
 
 // TestMain runs the test binary as another process that writes to a store, when it is told so.
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(victimVariable); dir != "" {
+		writeUntilKilled(dir)
+	}
 	dir := os.Getenv(writerVariable)
 	if dir == "" {
 		os.Exit(m.Run())
