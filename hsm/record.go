@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -14,8 +16,14 @@ import (
 // application is the CKA_APPLICATION of our records.
 const application = "hsmmirror"
 
-// recordFormat is the version of the record's format. A record of a newer one is a problem, and keeps its version number taken.
-const recordFormat = 1
+const (
+	// recordFormat is the version of the record's format. A record of a newer one is a problem, and keeps its key from getting new
+	// versions: it may hold the highest number.
+	recordFormat = 1
+
+	// maxRecord is the most bytes that a record can have: 32 tags and a label, each byte of them escaped by JSON as six.
+	maxRecord = 64 << 10
+)
 
 // stage is how far a version has come.
 type stage string
@@ -25,6 +33,9 @@ const (
 	live      stage = "live"      // the key is whole: its pair was proved, its fingerprint is in the record
 	destroyed stage = "destroyed" // a tombstone: the number stays taken
 )
+
+// stages are in the order in which a version goes through them.
+var stages = []stage{claimed, live, destroyed}
 
 // record is the value of our CKO_DATA objects, as JSON: what PKCS#11 has no attribute for. A record is never changed; the next
 // stage is a new object, after which the old one is destroyed. Of several records of one version the furthest stage counts.
@@ -53,44 +64,63 @@ type record struct {
 
 func (r record) marshal() ([]byte, error) { return json.Marshal(r) }
 
-// parseRecord reads a record and checks what the rest relies on.
+// parseRecord reads a record and checks what the rest relies on. ErrUnsupported for one of a newer format, ErrTampered for what is
+// no record.
 func parseRecord(b []byte) (*record, error) {
+	if len(b) > maxRecord {
+		return nil, damagedf("record of %d bytes: want at most %d", len(b), maxRecord)
+	}
 	var r record
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil {
 		var probe struct{ Format int }
 		if json.Unmarshal(b, &probe) == nil && probe.Format > recordFormat {
-			return nil, fmt.Errorf("%w: record of format %d: want %d", provider.ErrUnsupported, probe.Format, recordFormat)
+			return nil, newerFormat(probe.Format)
 		}
-		return nil, fmt.Errorf("%w: record: %w", provider.ErrTampered, err)
+		return nil, damagedf("record: %.200s", err.Error())
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, fmt.Errorf("%w: record: want one JSON object and nothing after it", provider.ErrTampered)
+		return nil, damagedf("record: want one JSON object and nothing after it")
 	}
-	return &r, r.check()
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	r.Created, r.ActiveFrom = r.Created.UTC(), r.ActiveFrom.UTC()
+	return &r, nil
+}
+
+func newerFormat(n int) error {
+	return provider.Unsupportedf("record of format %d: want %d", n, recordFormat)
 }
 
 func (r record) check() error {
 	id, err := hex.DecodeString(r.ID)
 	switch {
+	case r.Format > recordFormat:
+		return newerFormat(r.Format)
 	case r.Format != recordFormat:
-		return fmt.Errorf("%w: record of format %d: want %d", provider.ErrUnsupported, r.Format, recordFormat)
-	case r.Stage != claimed && r.Stage != live && r.Stage != destroyed:
-		return fmt.Errorf("%w: record with stage %.20q", provider.ErrTampered, string(r.Stage))
-	case provider.ValidateKID(r.KID) != nil || r.Version < 1 || r.RetireAfter < 0:
-		return fmt.Errorf("%w: record with kid %.40q, version %d, retire_after %d", provider.ErrTampered, r.KID, r.Version, r.RetireAfter)
-	case err != nil || len(id) == 0:
-		return fmt.Errorf("%w: record with id %.40q: want hexadecimal", provider.ErrTampered, r.ID)
+		return damagedf("record of format %d: want %d", r.Format, recordFormat)
+	case !slices.Contains(stages, r.Stage):
+		return damagedf("record with stage %.20q: want one of %v", string(r.Stage), stages)
+	case provider.ValidateKID(r.KID) != nil || r.Version < 1:
+		return damagedf("record with kid %.40q, version %d", r.KID, r.Version)
+	case err != nil || len(id) == 0 || hex.EncodeToString(id) != r.ID:
+		return damagedf("record with id %.40q: want hexadecimal in lower case", r.ID)
+	case !inUTC(r.Created) || !inUTC(r.ActiveFrom) || r.RetireAfter < 0 || r.RetireAfter > int64(math.MaxInt64/time.Second):
+		return damagedf("record with created %v, active_from %v, retire_after %d: want times in UTC and seconds", r.Created, r.ActiveFrom, r.RetireAfter)
+	case r.Stage == live && r.Alg.Class() == provider.Asymmetric && r.Fingerprint == "":
+		return damagedf("record of a pair without its fingerprint")
 	}
-	if r.Stage == live && r.Alg.Class() == provider.Asymmetric && r.Fingerprint == "" {
-		return fmt.Errorf("%w: record of a pair without its fingerprint", provider.ErrTampered)
-	}
-	spec := r.spec()
-	if _, err := spec.Normalize(); err != nil {
-		return fmt.Errorf("%w: record: %v", provider.ErrTampered, err)
+	if _, err := r.spec().Normalize(); err != nil {
+		return damagedf("record: %v", err)
 	}
 	return nil
+}
+
+func inUTC(t time.Time) bool {
+	_, offset := t.Zone()
+	return offset == 0
 }
 
 func (r record) spec() provider.KeySpec {
