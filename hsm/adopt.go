@@ -51,11 +51,14 @@ func (t *Token) Adopt(ctx context.Context, a Adoption) (provider.KeyRef, error) 
 	if err != nil {
 		return provider.KeyRef{}, err
 	}
-	if k.version(0) != nil {
-		return provider.KeyRef{}, provider.Exists(spec.KID, 0)
+	if err := k.vacant(); err != nil {
+		return provider.KeyRef{}, err
 	}
 	rec := newRecord(spec)
-	rec.Version, rec.ID, rec.Stage = k.next(), hex.EncodeToString(private.id), live
+	rec.ID, rec.Stage = hex.EncodeToString(private.id), live
+	if rec.Version, err = k.next(); err != nil {
+		return provider.KeyRef{}, err
+	}
 	rec.Imported = private.evidence == nil || private.evidence.Local == nil || !*private.evidence.Local
 	rec.Bits = 0 // what it is shows now
 	switch _, err := t.proved(ctx, &rec, objects); {

@@ -33,7 +33,8 @@ func (t *Token) DestroyKey(ctx context.Context, kid string, n int) (provider.Des
 	}
 	targets := k.targets(n)
 	if len(targets) == 0 {
-		return done, provider.NotFound(kid, max(n, 0))
+		_, err := k.find(max(n, 0))
+		return done, err
 	}
 	for _, r := range targets {
 		if err = t.destroyVersion(ctx, r); err != nil {
@@ -139,11 +140,11 @@ func (k *key) tombstoned(r *located) bool {
 	return slices.ContainsFunc(k.records, func(s *located) bool { return s.Stage == destroyed && s.Version == r.Version })
 }
 
-// needs tells whether a tombstone has to stay: the highest one keeps its number taken; one that had become active keeps the
-// versions before it from coming back.
+// needs tells whether a tombstone has to stay: the highest one keeps its number taken, also beside a claim above it, which may be
+// withdrawn; one that had become active keeps the live versions before it from coming back, also those that can't be served at
+// the moment.
 func (k *key) needs(tomb *located, at time.Time) bool {
-	if tomb.Version == k.next()-1 {
-		return true
-	}
-	return tomb.active(at) && len(k.versions) > 0 && k.versions[0].Version < tomb.Version
+	above := func(r *located) bool { return r.Stage != claimed && r.Version > tomb.Version }
+	below := func(r *located) bool { return r.Stage == live && r.Version < tomb.Version }
+	return !slices.ContainsFunc(k.records, above) || tomb.active(at) && slices.ContainsFunc(k.records, below)
 }

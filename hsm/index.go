@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -16,7 +17,7 @@ type index struct {
 	epoch    uint64
 	at       time.Time // when it was enumerated
 	keys     map[string]*key
-	problems []error // of records that name no key
+	problems []error // of records that belong to none of them
 }
 
 // key is one kid as it was found. It is never changed; a change replaces it.
@@ -25,9 +26,13 @@ type key struct {
 	versions []*version // live ones, ascending
 	records  []*located // of every version ever, as far as the token still has them; ascending, the furthest stage of each
 	spare    []*located // records that a further stage has overtaken
-	problems []error
+	problems []problem
+}
 
-	unreadable int // records of its that can't be read
+// problem is why a version is not served.
+type problem struct {
+	version int // 0: of a record that can't be read, so it may be any
+	err     error
 }
 
 // located is a record and the data object that holds it.
@@ -44,8 +49,14 @@ type version struct {
 	jwk     provider.JWK
 }
 
-// locate reads the records among objects. What can't be read is a problem with its place.
-func locate(objects []*object) (records []*located, problems []error) {
+// unread is a data object of ours that holds no record that we can read.
+type unread struct {
+	label string // the kid, if it is not damaged too
+	err   error
+}
+
+// locate reads the records among objects.
+func locate(objects []*object) (records []*located, damaged []unread) {
 	for _, o := range objects {
 		if o.class != ckoData || o.application != application {
 			continue
@@ -53,20 +64,21 @@ func locate(objects []*object) (records []*located, problems []error) {
 		r, err := parseRecord(o.value)
 		switch {
 		case o.problem != nil:
-			problems = append(problems, o.problem)
-		case err != nil:
-			problems = append(problems, fmt.Errorf("data object %s: %w", quote(o.label), err))
-		case r.KID != o.label:
-			problems = append(problems, fmt.Errorf("%w: data object %s holds the record of kid %q", provider.ErrTampered, quote(o.label), r.KID))
-		default:
-			records = append(records, &located{r, o})
+			err = o.problem
+		case err == nil && r.KID != o.label:
+			err = damagedf("it holds the record of kid %q", r.KID)
 		}
+		if err != nil {
+			damaged = append(damaged, unread{o.label, fmt.Errorf("data object %s: %w", quote(o.label), err)})
+			continue
+		}
+		records = append(records, &located{r, o})
 	}
-	return records, problems
+	return records, damaged
 }
 
 // byVersion sorts records and keeps the furthest stage of each version. Two live records of one version with different
-// objects are a problem: neither is served.
+// objects are a problem: neither is served, and both stay for someone to look at.
 func (k *key) byVersion(records []*located) {
 	slices.SortStableFunc(records, func(a, b *located) int {
 		return cmp.Or(cmp.Compare(a.Version, b.Version), cmp.Compare(b.rank(), a.rank()))
@@ -77,22 +89,31 @@ func (k *key) byVersion(records []*located) {
 			k.records = append(k.records, r)
 			continue
 		}
-		k.spare = append(k.spare, r)
-		if first := k.records[n-1]; first.Stage == live && r.Stage == live && first.ID != r.ID {
-			k.problems = append(k.problems, fmt.Errorf("%w: two keys on the token claim to be %q", provider.ErrTampered, r.jwkKID()))
-			first.record = &record{KID: r.KID, Version: r.Version, ID: first.ID, Stage: claimed, ActiveFrom: first.ActiveFrom}
+		first := k.records[n-1]
+		if r.Stage != live || first.Stage == destroyed || first.ID == r.ID {
+			k.spare = append(k.spare, r)
+			continue
 		}
+		k.problems = append(k.problems, problem{r.Version, damagedf("two keys on the token claim to be %q", r.jwkKID())})
+		first.record = &record{KID: r.KID, Version: r.Version, ID: first.ID, Stage: claimed, ActiveFrom: first.ActiveFrom}
 	}
 }
 
-// next is the number of the next version.
-func (k *key) next() int {
-	n := 0
-	for _, r := range k.records {
-		n = max(n, r.Version)
+// next is the number of the next version. errUnreadable, with the reasons, if a record that can't be read may hold it already.
+func (k *key) next() (int, error) {
+	for _, p := range k.problems {
+		if p.version == 0 {
+			return 0, fmt.Errorf("%w: %w", errUnreadable, p.err)
+		}
 	}
-	return n + 1
+	if len(k.records) == 0 {
+		return 1, nil
+	}
+	return k.records[len(k.records)-1].Version + 1, nil
 }
+
+// errUnreadable means that a key can have no new version: nobody knows which numbers are taken.
+var errUnreadable = errors.New("a record of the key can't be read, and may hold its highest version")
 
 // states evaluates the schedules of all versions at now, by version.
 func (k *key) states(now time.Time) map[int]provider.State {
@@ -123,6 +144,33 @@ func (k *key) version(n int) *version {
 		return nil
 	}
 	return k.versions[i]
+}
+
+// find returns a live version, 0 for the highest. If it can't be served, or may be what a record that can't be read is about, the
+// error says why; else it is provider.ErrNotFound.
+func (k *key) find(n int) (*version, error) {
+	if v := k.version(n); v != nil {
+		return v, nil
+	}
+	var errs []error
+	for _, p := range k.problems {
+		if n == 0 || p.version == 0 || p.version == n {
+			errs = append(errs, p.err)
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return nil, provider.NotFound(k.kid, n)
+}
+
+// errs returns the problems without their versions.
+func (k *key) errs() []error {
+	errs := make([]error, len(k.problems))
+	for i, p := range k.problems {
+		errs[i] = p.err
+	}
+	return errs
 }
 
 // active returns the version that signs at now; nil if there is none.
@@ -168,18 +216,18 @@ func assemble(r *located, objects []*object) (*version, error) {
 		switch {
 		case (o.class == ckoPrivateKey || o.class == ckoSecretKey) && fits(r.Alg, o.keyType):
 			if v.private != nil {
-				return nil, fmt.Errorf("%w: %q: two private keys have its CKA_ID %s", provider.ErrTampered, r.jwkKID(), r.ID)
+				return nil, damagedf("%q: two private keys have its CKA_ID %s", r.jwkKID(), r.ID)
 			}
 			v.private = o
 		case o.class == ckoPublicKey && fits(r.Alg, o.keyType):
 			if v.public, err = publicKey(o); err != nil {
-				return nil, fmt.Errorf("%w: %q: public key object: %w", provider.ErrTampered, r.jwkKID(), err)
+				return nil, damagedf("%q: public key object: %w", r.jwkKID(), err)
 			}
 		}
 	}
 	switch {
 	case v.private == nil && !r.PublicOnly:
-		return nil, fmt.Errorf("%w: %q: its key object is gone from the token", provider.ErrTampered, r.jwkKID())
+		return nil, damagedf("%q: its key object is gone from the token", r.jwkKID())
 	case r.Alg.Class() == provider.Symmetric:
 		return v, nil
 	case v.public == nil:
@@ -202,7 +250,7 @@ func (v *version) publish() error {
 		v.Fingerprint = fingerprint
 	}
 	if fingerprint != v.Fingerprint {
-		return fmt.Errorf("%w: %q: the public key object has fingerprint %s: want %s", provider.ErrTampered, v.jwkKID(), fingerprint, v.Fingerprint)
+		return damagedf("%q: the public key object has fingerprint %s: want %s", v.jwkKID(), fingerprint, v.Fingerprint)
 	}
 	v.jwk, err = provider.NewJWK(v.ref(), v.public)
 	return err
@@ -210,6 +258,4 @@ func (v *version) publish() error {
 
 func (r *record) jwkKID() string { return provider.JWKKID(r.KID, r.Version) }
 
-func (r *record) rank() int {
-	return map[stage]int{claimed: 1, live: 2, destroyed: 3}[r.Stage]
-}
+func (r *record) rank() int { return slices.Index(stages, r.Stage) }

@@ -149,6 +149,26 @@ func TestADestroyThatWasCutOffIsADestroy(t *testing.T) {
 	require.Equal(t, 2, next.Version)
 }
 
+func TestAKeyWithARecordOfANewerFormatGetsNoNewVersion(t *testing.T) {
+	ctx := context.Background()
+	token := open(t, sharedToken)
+	ref, err := token.CreateKey(ctx, provider.KeySpec{Alg: provider.ECDSAP256SHA256})
+	require.NoError(t, err)
+	require.NoError(t, token.link.create(ctx, []attribute{
+		{ckaClass, uint(ckoData)}, {ckaToken, true}, {ckaPrivate, true}, {ckaApplication, application}, {ckaLabel, ref.KID},
+		{ckaValue, []byte(`{"format":2,"kid":"` + ref.KID + `","version":2}`)},
+	}))
+	_, err = token.RotateKey(ctx, ref.KID, provider.Rotation{})
+	require.ErrorIs(t, err, provider.ErrUnsupported)
+	require.ErrorContains(t, err, "record of format 2: want 1")
+	list, err := token.ListVersions(ctx, ref.KID)
+	require.NoError(t, err)
+	require.Len(t, list.Keys, 1, "what can be read is served")
+	require.Len(t, list.Problems, 1)
+	_, err = token.DestroyKey(ctx, ref.KID, provider.AllVersions)
+	require.NoError(t, err)
+}
+
 func TestASwappedPublicKeyIsNotServed(t *testing.T) {
 	ctx := context.Background()
 	token := open(t, sharedToken)
@@ -172,6 +192,9 @@ func TestASwappedPublicKeyIsNotServed(t *testing.T) {
 	again := open(t, sharedToken)
 	_, err = again.PublicJWK(ctx, ref.KID, 1)
 	require.ErrorIs(t, err, provider.ErrTampered)
+	require.NotErrorIs(t, err, provider.ErrNotFound)
+	_, err = again.CreateKey(ctx, provider.KeySpec{KID: ref.KID, Alg: provider.ECDSAP256SHA256})
+	require.ErrorIs(t, err, provider.ErrTampered, "the name is not free")
 	set, err := again.JWKS(ctx, ref.KID)
 	require.NoError(t, err)
 	require.Zero(t, set.Len())

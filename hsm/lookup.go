@@ -10,30 +10,8 @@ import (
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// lookup returns what is known of kid while the token is up, and asks the token if nothing is, or if it is too old.
-// provider.ErrNotFound if the token holds no live version.
-func (t *Token) lookup(ctx context.Context, kid string) (*key, error) {
-	if err := t.current(ctx); err != nil {
-		return nil, err
-	}
-	t.mu.RLock()
-	k := t.idx.keys[kid]
-	t.mu.RUnlock()
-	if k.version(0) != nil {
-		return k, nil
-	}
-	k, err := t.reload(ctx, kid)
-	if err != nil {
-		return nil, err
-	}
-	if k.version(0) == nil {
-		return nil, errors.Join(append([]error{provider.NotFound(kid, 0)}, k.problems...)...)
-	}
-	return k, nil
-}
-
-// lookupVersion is lookup for one version, 0 for the highest. A version whose record stands and whose objects do not is a
-// problem, and no provider.ErrNotFound.
+// lookupVersion returns a live version, 0 for the highest, and its key: what is known of them while the token is up, and what the
+// token says if nothing is, or if that is too old. Errors as for find.
 func (t *Token) lookupVersion(ctx context.Context, kid string, n int) (*key, *version, error) {
 	if err := t.begin(ctx); err != nil {
 		return nil, nil, err
@@ -41,20 +19,21 @@ func (t *Token) lookupVersion(ctx context.Context, kid string, n int) (*key, *ve
 	if err := errors.Join(provider.ValidateKID(kid), provider.ValidateVersion(n)); err != nil {
 		return nil, nil, err
 	}
-	k, err := t.lookup(ctx, kid)
+	if err := t.current(ctx); err != nil {
+		return nil, nil, err
+	}
+	t.mu.RLock()
+	k := t.idx.keys[kid]
+	t.mu.RUnlock()
+	if v := k.version(n); v != nil {
+		return k, v, nil
+	}
+	k, err := t.reload(ctx, kid) // another process may have made it
 	if err != nil {
 		return nil, nil, err
 	}
-	if v := k.version(n); v != nil {
-		return k, v, nil
-	}
-	if k, err = t.reload(ctx, kid); err != nil { // another process may have made it
-		return nil, nil, err
-	}
-	if v := k.version(n); v != nil {
-		return k, v, nil
-	}
-	return nil, nil, provider.NotFound(kid, n)
+	v, err := k.find(n)
+	return k, v, err
 }
 
 // current makes sure that the index is of this epoch and no older than Config.RefreshAfter.
@@ -107,8 +86,7 @@ func (t *Token) enumerate(ctx context.Context) error {
 	if len(objects) > 0 {
 		next.epoch = objects[0].epoch
 	}
-	records, problems := locate(objects)
-	next.problems = problems
+	records, damaged := locate(objects)
 	byKID := map[string][]*located{}
 	for _, r := range records {
 		byKID[r.KID] = append(byKID[r.KID], r)
@@ -124,6 +102,13 @@ func (t *Token) enumerate(ctx context.Context) error {
 			return err
 		}
 		next.keys[kid] = k
+	}
+	for _, u := range damaged {
+		if k := next.keys[u.label]; k != nil {
+			k.problems = append(k.problems, problem{0, u.err})
+		} else {
+			next.problems = append(next.problems, u.err)
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -155,9 +140,11 @@ func (t *Token) reloadExcept(ctx context.Context, kid string, known *key) (*key,
 		return nil, err
 	}
 	k := &key{kid: kid}
-	records, problems := locate(objects)
-	k.problems, k.unreadable = problems, len(problems)
+	records, damaged := locate(objects)
 	k.byVersion(records)
+	for _, u := range damaged {
+		k.problems = append(k.problems, problem{0, u.err})
+	}
 	err = t.assembleAll(ctx, k, known, func(r *located) ([]*object, error) {
 		return t.link.find(ctx, attribute{ckaID, r.idBytes()})
 	})
@@ -195,7 +182,7 @@ func (t *Token) assembleAll(ctx context.Context, k, known *key, objectsOf func(*
 		case provider.IsOutage(err):
 			return err
 		case err != nil:
-			k.problems = append(k.problems, err)
+			k.problems = append(k.problems, problem{r.Version, err})
 			t.cfg.Logger.Warn("key on the token left out", slog.String("kid", k.kid), slog.Int("version", r.Version), slog.Any("error", err))
 		default:
 			k.versions = append(k.versions, v)

@@ -21,7 +21,7 @@ const (
 )
 
 // errClaimed means that another process claims the same version.
-var errClaimed = errors.New("the version is claimed by another process")
+var errClaimed = fmt.Errorf("%w: other processes keep claiming the next version, or one died on it less than %v ago", provider.ErrUnavailable, claimLife)
 
 // CreateKey makes a key on the token. Its private half is sensitive and can't be extracted unless the export policy is
 // secret_when_allowed; what was made is read back, compared and proved before it counts.
@@ -45,9 +45,9 @@ func (t *Token) RotateKey(ctx context.Context, kid string, r provider.Rotation) 
 		return provider.KeyRef{}, err
 	}
 	return t.version(ctx, making{kid: kid, fill: t.generate, plan: func(k *key) (record, error) {
-		latest := k.version(0)
-		if latest == nil {
-			return record{}, provider.NotFound(kid, 0)
+		latest, err := k.find(0)
+		if err != nil {
+			return record{}, err
 		}
 		if latest.private == nil {
 			return record{}, provider.Unsupportedf("rotate %q: it was imported without its private half", kid)
@@ -75,8 +75,8 @@ type making struct {
 // first makes the first version of a key. more holds what the record says beyond the spec.
 func (t *Token) first(ctx context.Context, spec provider.KeySpec, more record, fill func(context.Context, record) error) (provider.KeyRef, error) {
 	return t.version(ctx, making{kid: spec.KID, first: true, fill: fill, plan: func(k *key) (record, error) {
-		if k.version(0) != nil {
-			return record{}, provider.Exists(spec.KID, 0)
+		if err := k.vacant(); err != nil {
+			return record{}, err
 		}
 		rec := newRecord(spec)
 		rec.Imported, rec.PublicOnly = more.Imported, more.PublicOnly
@@ -85,6 +85,17 @@ func (t *Token) first(ctx context.Context, spec provider.KeySpec, more record, f
 		}
 		return rec, t.canCreate(ctx, spec)
 	}})
+}
+
+// vacant returns nil if the key has no version, also none that can't be served.
+func (k *key) vacant() error {
+	switch _, err := k.find(0); {
+	case err == nil:
+		return provider.Exists(k.kid, 0)
+	case !errors.Is(err, provider.ErrNotFound):
+		return err
+	}
+	return nil
 }
 
 // newRecord is the claim of a version that spec describes, active at once.
@@ -96,7 +107,7 @@ func newRecord(spec provider.KeySpec) record {
 	}
 }
 
-// version makes a version. When another process claims the same number, it plans again.
+// version makes a version. When another process claims the same number, or may be writing a record just now, it plans again.
 func (t *Token) version(ctx context.Context, m making) (provider.KeyRef, error) {
 	unlock, err := t.lock(ctx, m.kid)
 	if err != nil {
@@ -105,11 +116,8 @@ func (t *Token) version(ctx context.Context, m making) (provider.KeyRef, error) 
 	defer unlock()
 	for try := 1; ; try++ {
 		ref, err := t.tryVersion(ctx, m)
-		if !errors.Is(err, errClaimed) {
+		if again := errors.Is(err, errClaimed) || errors.Is(err, errUnreadable); !again || try == claimTries {
 			return ref, err
-		}
-		if try == claimTries {
-			return provider.KeyRef{}, fmt.Errorf("%w: %q: other processes keep claiming its next version, or one died on it less than %v ago", provider.ErrUnavailable, m.kid, claimLife)
 		}
 		select {
 		case <-time.After(mrand.N(time.Duration(try) * 20 * time.Millisecond)):
@@ -136,7 +144,10 @@ func (t *Token) tryVersion(ctx context.Context, m making) (provider.KeyRef, erro
 	if err != nil {
 		return provider.KeyRef{}, err
 	}
-	rec.Version, rec.ID = k.next(), hex.EncodeToString(id)
+	rec.ID = hex.EncodeToString(id)
+	if rec.Version, err = k.next(); err != nil {
+		return provider.KeyRef{}, err
+	}
 	err = t.claim(ctx, rec, k, m.first)
 	if err == nil {
 		err = m.fill(ctx, rec)
@@ -162,8 +173,8 @@ func (t *Token) freeID(ctx context.Context) ([]byte, error) {
 }
 
 // claim writes rec as a claim and looks whether it is alone. PKCS#11 has no lock: of two processes that claim a number at
-// once each sees the other's claim, and both withdraw; of two in turn the second one sees the first and withdraws. A record that
-// could be read when k was, or is new since, and can't be read now may be a rival's. A first version wants the whole kid for itself.
+// once each sees the other's claim, and both withdraw; of two in turn the second one sees the first and withdraws. A record that can't
+// be read may be a rival's. A first version wants the whole kid for itself.
 func (t *Token) claim(ctx context.Context, rec record, k *key, first bool) error {
 	if err := t.write(ctx, rec); err != nil {
 		return err
@@ -172,20 +183,15 @@ func (t *Token) claim(ctx context.Context, rec record, k *key, first bool) error
 	if err != nil {
 		return err
 	}
-	records, problems := locate(objects)
-	if len(problems) > k.unreadable {
-		return errClaimed
-	}
-	seen := false
+	records, damaged := locate(objects)
+	seen, rival := false, len(damaged) > 0
 	for _, r := range records {
-		rival := r.Stage == live && !k.tombstoned(r) || r.Stage == claimed && now().Sub(r.Created) < claimLife
-		if r.ID != rec.ID && (r.Version == rec.Version || first && rival) {
-			return errClaimed
-		}
+		fresh := r.Stage == live && !k.tombstoned(r) || r.Stage == claimed && now().Sub(r.Created) < claimLife
 		seen = seen || r.ID == rec.ID
+		rival = rival || r.ID != rec.ID && (r.Version == rec.Version || first && fresh)
 	}
-	if !seen {
-		return errClaimed // the token does not show what it has just stored, so it may not show a rival's either
+	if rival || !seen { // a token that does not show what it has just stored may not show a rival's either
+		return fmt.Errorf("%q: %w", rec.KID, errClaimed)
 	}
 	return nil
 }
@@ -279,9 +285,12 @@ func (t *Token) made(ctx context.Context, rec record) (provider.KeyRef, error) {
 	if tidied, err := t.tidy(ctx, k); err == nil { // what it can't remove does no harm
 		k = tidied
 	}
-	v := k.version(rec.Version)
-	if v == nil {
-		return provider.KeyRef{}, errors.Join(append([]error{fmt.Errorf("%w: %q is not on the token after it was made", provider.ErrUnavailable, rec.jwkKID())}, k.problems...)...)
+	v, err := k.find(rec.Version)
+	if errors.Is(err, provider.ErrNotFound) {
+		err = fmt.Errorf("%w: %q is not on the token after it was made", provider.ErrUnavailable, rec.jwkKID())
+	}
+	if err != nil {
+		return provider.KeyRef{}, err
 	}
 	return k.ref(v, now()), nil
 }

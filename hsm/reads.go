@@ -45,7 +45,7 @@ func (t *Token) ListVersions(ctx context.Context, kid string) (provider.KeyList,
 		return provider.KeyList{}, err
 	}
 	at := now()
-	list := provider.KeyList{Problems: slices.Clone(k.problems), Provenance: provider.FromPrimary(at)}
+	list := provider.KeyList{Problems: k.errs(), Provenance: provider.FromPrimary(at)}
 	for _, v := range k.versions {
 		list.Keys = append(list.Keys, k.ref(v, at))
 	}
@@ -114,7 +114,7 @@ func (t *Token) all(ctx context.Context) ([]*key, []error, error) {
 	keys := make([]*key, 0, len(t.idx.keys))
 	for _, kid := range slices.Sorted(maps.Keys(t.idx.keys)) {
 		k := t.idx.keys[kid]
-		keys, problems = append(keys, k), append(problems, k.problems...)
+		keys, problems = append(keys, k), append(problems, k.errs()...)
 	}
 	return keys, problems, nil
 }

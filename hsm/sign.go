@@ -71,10 +71,10 @@ func (h *held) use(ctx context.Context, f func(private *object) ([]byte, error))
 	if err != nil {
 		return nil, err
 	}
-	again := k.version(v.Version)
+	again, err := k.find(v.Version)
 	switch {
-	case again == nil:
-		return nil, errors.Join(append([]error{provider.NotFound(v.KID, v.Version)}, k.problems...)...)
+	case err != nil:
+		return nil, err
 	case again.ID != v.ID || again.private == nil:
 		return nil, provider.NotFound(v.KID, v.Version)
 	}
