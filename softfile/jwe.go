@@ -1,6 +1,7 @@
 package softfile
 
 import (
+	"cmp"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/pbkdf2"
@@ -16,12 +17,13 @@ import (
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// The algorithms of a store's JWEs (RFC 7518 sections 4.4, 4.8 and 5.3).
+// The algorithms of a store's JWEs (RFC 7518 sections 4.4, 4.8 and 5.3), and what is in them (RFC 7517 section 8.5).
 const (
 	algStoreKey   = "A256KW"             // under the store key
 	algPassphrase = "PBES2-HS512+A256KW" // under a passphrase
 	encGCM        = "A256GCM"
-	ctyJWK        = "jwk+json"
+	ctyJWK        = "jwk+json"     // of what stands in the store
+	ctyJWKSet     = "jwk-set+json" // of an export of the store
 )
 
 const (
@@ -45,7 +47,7 @@ type jweHeader struct {
 	Alg string `json:"alg"`
 	Enc string `json:"enc"`
 	Cty string `json:"cty"`
-	KID string `json:"kid"`           // the store key's: it is inside, or was encrypted with
+	KID string `json:"kid,omitempty"` // the store key's: it is inside, or was encrypted with; none in an export
 	P2S string `json:"p2s,omitempty"` // PBES2 salt
 	P2C int    `json:"p2c,omitempty"` // PBES2 iterations
 }
@@ -59,8 +61,28 @@ type jwe struct {
 
 var b64 = base64.RawURLEncoding.Strict()
 
-// parseJWE takes a compact JWE apart. It accepts the two headers that a store writes, and nothing else.
+// parseJWE takes a compact JWE apart. It accepts the two headers that a store has in its files, and nothing else.
 func parseJWE(s string) (jwe, error) {
+	j, err := splitJWE(s)
+	if err == nil {
+		err = j.check(ctyJWK)
+	}
+	return j, err
+}
+
+// parseSetJWE takes an export apart: a JWK Set under a passphrase.
+func parseSetJWE(s string) (jwe, error) {
+	j, err := splitJWE(s)
+	if err == nil {
+		err = j.check(ctyJWKSet)
+	}
+	if err == nil && j.header.Alg != algPassphrase {
+		err = fmt.Errorf("JWE of alg %s: want %s", j.header.Alg, algPassphrase)
+	}
+	return j, err
+}
+
+func splitJWE(s string) (jwe, error) {
 	parts := strings.Split(s, ".")
 	if len(parts) != 5 {
 		return jwe{}, fmt.Errorf("JWE of %d parts: want 5", len(parts))
@@ -77,16 +99,16 @@ func parseJWE(s string) (jwe, error) {
 	if err := decodeStrict(raw[0], &j.header); err != nil {
 		return jwe{}, fmt.Errorf("JWE header: %w", err)
 	}
-	return j, j.check()
+	return j, nil
 }
 
-func (j jwe) check() error {
+func (j jwe) check(cty string) error {
 	h := j.header
 	salt, err := b64.DecodeString(h.P2S)
 	switch {
-	case h.Enc != encGCM || h.Cty != ctyJWK:
-		return fmt.Errorf("JWE of enc %.20q and cty %.20q: want %s and %s", h.Enc, h.Cty, encGCM, ctyJWK)
-	case len(h.KID) == 0 || len(h.KID) > 64:
+	case h.Enc != encGCM || h.Cty != cty:
+		return fmt.Errorf("JWE of enc %.20q and cty %.20q: want %s and %s", h.Enc, h.Cty, encGCM, cty)
+	case cty == ctyJWK && h.KID == "" || len(h.KID) > 64:
 		return errors.New("JWE header: want a kid of 1 to 64 bytes")
 	case h.Alg == algStoreKey && (h.P2S != "" || h.P2C != 0):
 		return fmt.Errorf("JWE of alg %s: want no p2s and p2c", h.Alg)
@@ -118,9 +140,9 @@ func (j jwe) open(kek []byte) ([]byte, error) {
 	return plaintext, nil
 }
 
-// sealJWE encrypts plaintext with a content key of its own, which is wrapped with kek.
+// sealJWE encrypts plaintext with a content key of its own, which is wrapped with kek. A header without cty is that of a JWK.
 func sealJWE(h jweHeader, kek, plaintext []byte) (string, error) {
-	h.Enc, h.Cty = encGCM, ctyJWK
+	h.Enc, h.Cty = encGCM, cmp.Or(h.Cty, ctyJWK)
 	header, err := json.Marshal(h)
 	if err != nil {
 		return "", err

@@ -66,22 +66,34 @@ func replicaRecord(ref provider.KeyRef, spec provider.KeySpec, key provider.Pars
 
 // put stores a copy, or brings the copy that stands there up to date.
 func (c *change) put(rec *record, key provider.ParsedMaterial) error {
-	if c.entry == nil {
+	there, err := c.standing(rec)
+	switch {
+	case err != nil:
+		return err
+	case there == nil:
 		return c.create(rec, key)
 	}
+	return c.update(there, rec, key)
+}
+
+// standing returns the version that stands where rec is to be; nil if the number is free.
+func (c *change) standing(rec *record) (*version, error) {
+	if c.entry == nil {
+		return nil, nil
+	}
 	if slices.ContainsFunc(c.entry.tombstones, func(t tombstone) bool { return t.Version == rec.Version }) {
-		return fmt.Errorf("%w, and was destroyed", provider.Exists(rec.KID, rec.Version))
+		return nil, fmt.Errorf("%w, and was destroyed", provider.Exists(rec.KID, rec.Version))
 	}
 	for _, p := range c.entry.problems {
 		if p.version == rec.Version {
-			return p.err
+			return nil, p.err
 		}
 	}
 	there, err := c.entry.version(rec.KID, rec.Version)
 	if err != nil {
-		return c.create(rec, key)
+		return nil, nil // not found
 	}
-	return c.update(there, rec, key)
+	return there, nil
 }
 
 // update gives the version that stands there the description of rec, and the private half of key if it has none.

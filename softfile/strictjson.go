@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"unicode/utf8"
@@ -74,6 +75,10 @@ func checkMembers(dec *json.Decoder, known map[string]bool) error {
 func memberNames(t reflect.Type) map[string]bool {
 	names := make(map[string]bool, t.NumField())
 	for i := range t.NumField() {
+		if f := t.Field(i); f.Anonymous {
+			maps.Copy(names, memberNames(f.Type))
+			continue
+		}
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
 		names[name] = true
 	}

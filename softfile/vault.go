@@ -166,17 +166,21 @@ func (v *vault) wipe() {
 	v.key.Wipe()
 }
 
-// ask gets a passphrase from its source. ErrAuth if there is none.
+// ask gets the passphrase of the store from its source. ErrAuth if there is none.
 func ask(ctx context.Context, source provider.SecretSource) (provider.Secret, error) {
+	return askFor(ctx, "the store", source)
+}
+
+func askFor(ctx context.Context, what string, source provider.SecretSource) (provider.Secret, error) {
 	passphrase, err := source(ctx)
 	switch {
 	case ctx.Err() != nil:
 		passphrase.Wipe()
 		return provider.Secret{}, ctx.Err()
 	case err != nil:
-		return provider.Secret{}, fmt.Errorf("%w: passphrase of the store: %w", provider.ErrAuth, err)
+		return provider.Secret{}, fmt.Errorf("%w: passphrase of %s: %w", provider.ErrAuth, what, err)
 	case passphrase.Empty():
-		return provider.Secret{}, fmt.Errorf("%w: passphrase of the store: empty", provider.ErrAuth)
+		return provider.Secret{}, fmt.Errorf("%w: passphrase of %s: empty", provider.ErrAuth, what)
 	}
 	return passphrase, nil
 }
