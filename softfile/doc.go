@@ -32,8 +32,14 @@
 //
 // # Export policies
 //
-// A key whose policy is none or public_only is stored and used like any other. The policy bounds ExportKey, and a mirror
-// on top of the store.
+// A key whose policy is none or public_only is stored and used like any other. The policy bounds ExportKey and
+// ExportEncrypted, and a mirror on top of the store. A copy of the directory is a copy of everything.
+//
+// # Moving in and out
+//
+// ExportPublic and ExportEncrypted write a whole store into one JWK Set, from which ImportSet makes the same versions in
+// another store. ImportOriginal reads the directory of the Python program that this one succeeds. Each reports what it
+// did not take, and why; none overwrites anything.
 //
 // # Limitations
 //
