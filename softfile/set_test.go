@@ -523,7 +523,7 @@ func TestAnImportOntoADiskThatFails(t *testing.T) {
 	from := opened(t, t.TempDir())
 	spec := provider.KeySpec{KID: "k", Alg: provider.Ed25519, Export: provider.ExportSecretWhenAllowed}
 	require.NoError(t, second(from.CreateKey(t.Context(), spec)))
-	require.NoError(t, second(from.RotateKey(t.Context(), "k", provider.Rotation{})))
+	require.NoError(t, second(from.RotateKey(t.Context(), "k", provider.Rotation{Windows: &provider.Windows{}})))
 	require.NoError(t, second(from.RotateKey(t.Context(), "k", provider.Rotation{})))
 	require.NoError(t, second(from.DestroyKey(t.Context(), "k", 3)))
 	want := contents(t, from)
@@ -554,6 +554,7 @@ func TestAnImportOntoADiskThatFails(t *testing.T) {
 		for name, ref := range contents(t, opened(t, dir)) {
 			require.Equal(t, want[name].Fingerprint, ref.Fingerprint)
 			require.True(t, ref.Private)
+			require.Equal(t, want[name].State, ref.State, "what was retired is never published again, also not for a while")
 		}
 		again := opened(t, dir)
 		report, err = again.ImportSet(t.Context(), set, passphrase("pw"))
