@@ -28,7 +28,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 )
 
@@ -121,10 +120,11 @@ func (d *Dir) Create(name string, data []byte) (err error) {
 		}
 		return err
 	}
-	if made {
-		return d.syncDirs(path.Dir(name), path.Dir(path.Dir(name)))
+	err = d.syncDir(path.Dir(name))
+	if made && err == nil {
+		err = d.syncDir(path.Dir(path.Dir(name)))
 	}
-	return d.syncDir(path.Dir(name))
+	return err
 }
 
 // Replace gives the file name the given content, whether or not it was there.
@@ -245,18 +245,6 @@ func (d *Dir) rename(from, to string) error {
 
 func (d *Dir) unlink(name string) error {
 	return d.step(Op{Kind: OpRemove, Name: name}, func() error { return d.root.Remove(name) })
-}
-
-// syncDirs does syncDir of several directories at once: none has to come first, and a journal takes all with one wait for
-// the disk.
-func (d *Dir) syncDirs(names ...string) error {
-	errs := make([]error, len(names))
-	var wg sync.WaitGroup
-	for i, name := range names {
-		wg.Go(func() { errs[i] = d.syncDir(name) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
 
 // syncDir makes the names in a directory durable. Some file systems have nothing to sync there and answer EINVAL.
