@@ -70,15 +70,15 @@ func checkModule(path string) error {
 	if !strings.Contains(path, "/") {
 		return nil
 	}
+	info, err := os.Stat(path) // before it is opened: a FIFO would wait for its writer
+	if err == nil && !info.Mode().IsRegular() {
+		return provider.Invalidf("module %s: want a PKCS#11 library, not a directory or device", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return provider.Invalidf("module: want a readable PKCS#11 library: %w", err)
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return provider.Invalidf("module %s: want a PKCS#11 library, not a directory or device", path)
-	}
-	return nil
+	return f.Close()
 }
 
 // selection describes in words which token is wanted.

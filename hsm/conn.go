@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -26,12 +25,6 @@ const (
 	stateDown                    // every operation fails at once; the recovery goroutine tries again
 	stateRefused                 // wrong PIN or unusable configuration: nothing is tried again
 	stateClosed
-)
-
-// Bounds of the wait between two attempts to connect again.
-const (
-	firstRetry = time.Second
-	lastRetry  = 30 * time.Second
 )
 
 // conn is the connection of one Token: a link in this process.
@@ -150,67 +143,6 @@ func (c *conn) rejoin(m *member) {
 	defer c.mu.Unlock()
 	if c.member == m && c.state == stateUp {
 		c.startLocked()
-	}
-}
-
-// lost takes the connection down if it is up and m its membership.
-func (c *conn) lost(m *member, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.member == m && c.state == stateUp {
-		c.fallLocked(err)
-	}
-}
-
-// fall takes a connection down that could not be made.
-func (c *conn) fall(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state == stateConnecting {
-		c.fallLocked(err)
-	}
-}
-
-func (c *conn) fallLocked(err error) {
-	c.setLocked(stateDown, err)
-	c.cfg.Logger.Warn("token lost", slog.String("token", c.cfg.name()), slog.Any("error", err))
-	c.work.Go(c.recover)
-}
-
-// recover connects until that works, or can't ever. First it ends the epoch in which the token was not to be had, also if other
-// Tokens are well in it: some modules show a token that comes back after C_Finalize and C_Initialize only. The others join the
-// next epoch by themselves.
-func (c *conn) recover() {
-	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
-		select {
-		case <-c.life.Done():
-			return
-		case <-time.After(delay/2 + rand.N(delay/2)):
-		}
-		m, err := c.startAfresh()
-		if err == nil || !provider.IsOutage(err) {
-			c.settle(m, err)
-			return
-		}
-		c.stillDown(err)
-	}
-}
-
-func (c *conn) startAfresh() (*member, error) {
-	ctx, cancel := context.WithTimeout(c.life, c.cfg.Timeout)
-	defer cancel()
-	if err := c.lib.end(ctx, c.tried); err != nil {
-		return nil, err
-	}
-	return c.connect()
-}
-
-// stillDown keeps the latest reason for the callers who ask.
-func (c *conn) stillDown(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state == stateDown {
-		c.cause = err
 	}
 }
 

@@ -63,6 +63,7 @@ func (g *gate) lock(ctx context.Context) bool {
 	return true
 }
 
+// lockRound is lock for gateRound at most.
 func (g *gate) lockRound(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, gateRound)
 	defer cancel()

@@ -169,6 +169,34 @@ func TestAKeyWithARecordOfANewerFormatGetsNoNewVersion(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// stubborn says that it has destroyed a key object, and keeps it.
+type stubborn struct{ link }
+
+func (s stubborn) destroy(ctx context.Context, o *object) error {
+	if o.class != ckoData {
+		return nil
+	}
+	return s.link.destroy(ctx, o)
+}
+
+func TestAKeyThatTheTokenKeepsIsNotDestroyed(t *testing.T) { // as the original's F07 said: True, and private.pem still there
+	ctx := context.Background()
+	token := open(t, sharedToken)
+	ref, err := token.CreateKey(ctx, provider.KeySpec{Alg: provider.ECDSAP256SHA256})
+	require.NoError(t, err)
+	good := token.link
+	token.link = stubborn{good}
+	done, err := token.DestroyKey(ctx, ref.KID, 1)
+	require.ErrorIs(t, err, provider.ErrUnsupported)
+	require.ErrorContains(t, err, "still shows 2")
+	require.Empty(t, done.Versions)
+	_, err = token.GetKey(ctx, ref.KID, 1)
+	require.NoError(t, err, "it is not lost from sight")
+	token.link = good
+	_, err = token.DestroyKey(ctx, ref.KID, 1)
+	require.NoError(t, err)
+}
+
 func TestASwappedPublicKeyIsNotServed(t *testing.T) {
 	ctx := context.Background()
 	token := open(t, sharedToken)
@@ -301,4 +329,22 @@ func TestARestartOfTheModuleIsNoticedByTheOtherToken(t *testing.T) {
 	}
 	_, err = a.ListKeys(ctx)
 	require.NoError(t, err)
+}
+
+func TestARestartOfTheModuleWhileAKeyIsProvedIsAnOutage(t *testing.T) {
+	ctx := context.Background()
+	token := open(t, sharedToken)
+	ref, err := token.CreateKey(ctx, provider.KeySpec{Alg: provider.ECDSAP256SHA256})
+	require.NoError(t, err)
+	k, err := token.reload(ctx, ref.KID)
+	require.NoError(t, err)
+	making := *k.versions[0]
+	rec := *making.record
+	rec.Version = 2 // not live yet, so it can't be found again
+	making.located = &located{&rec, making.object}
+	require.NoError(t, token.prove(ctx, &making))
+	require.NoError(t, token.link.(*conn).lib.end(ctx, token.link.epoch()))
+	err = token.prove(ctx, &making)
+	require.ErrorIs(t, err, provider.ErrUnavailable)
+	require.NotErrorIs(t, err, provider.ErrNotFound)
 }

@@ -4,7 +4,10 @@ package hsm
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/hsmmirror/hsmmirror/internal/softhsm/softhsmtest"
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
@@ -145,4 +149,40 @@ func TestTwoTokensOfAModuleThatGoesAway(t *testing.T) {
 			settles(t, before)
 		})
 	}
+}
+
+// takeOneAway removes the storage of one token, which SoftHSM2 keeps in a directory whose name ends in the serial number.
+func takeOneAway(t *testing.T, token *Token) (restore func()) {
+	t.Helper()
+	info, err := token.Info(context.Background())
+	require.NoError(t, err)
+	dir := softhsmtest.Get(t).TokenDir()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		if strings.HasSuffix(strings.ReplaceAll(e.Name(), "-", ""), info.Serial) {
+			here, away := filepath.Join(dir, e.Name()), dir+".one"
+			require.NoError(t, os.Rename(here, away))
+			restore = sync.OnceFunc(func() { require.NoError(t, os.Rename(away, here)) })
+			t.Cleanup(restore)
+			return restore
+		}
+	}
+	t.Fatalf("no directory for serial %s", info.Serial)
+	return nil
+}
+
+func TestATokenComesBackBesideOneThatIsWell(t *testing.T) {
+	gone, well := newUser(t, open(t, sharedToken)), newUser(t, open(t, otherToken))
+	restore := takeOneAway(t, gone.token)
+	require.ErrorIs(t, gone.sign(context.Background()), provider.ErrUnavailable)
+	epoch := well.token.link.epoch()
+	require.Eventually(t, func() bool {
+		require.NoError(t, well.sign(context.Background()), "it does not feel the restarts")
+		require.ErrorIs(t, gone.read(context.Background()), provider.ErrUnavailable)
+		return well.token.link.epoch() > epoch+1
+	}, recovery, time.Millisecond)
+	restore()
+	comesBack(t, gone.sign)
+	require.NoError(t, well.sign(context.Background()))
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -40,6 +41,8 @@ func (t *Token) prove(ctx context.Context, v *version) error {
 		return nil
 	}
 	switch {
+	case errors.Is(err, provider.ErrNotFound): // the connection was made anew, and only a live version is found again
+		return fmt.Errorf("prove %q: %w", v.jwkKID(), errMoved)
 	case err != nil:
 		return fmt.Errorf("prove %q: %w", v.jwkKID(), err)
 	case !ok:

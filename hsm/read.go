@@ -212,10 +212,13 @@ func toBool(b []byte) *bool {
 	return &v
 }
 
-// toUint reads a CK_ULONG in the machine's byte order; 0 if there is none.
+// toUint reads a CK_ULONG, a C long, in the machine's byte order; 0 if there is none.
 func toUint(b []byte) uint {
-	if len(b) != 8 {
-		return 0
+	switch len(b) {
+	case 4:
+		return uint(binary.NativeEndian.Uint32(b))
+	case 8:
+		return uint(binary.NativeEndian.Uint64(b))
 	}
-	return uint(binary.NativeEndian.Uint64(b))
+	return 0
 }

@@ -91,7 +91,8 @@ func (t *Token) Info(ctx context.Context) (TokenInfo, error) {
 	return info, err
 }
 
-// Health draws a random byte on the token: an answer that no module gives from a cache.
+// Health draws a random byte on the token, and asks it for its info: some modules draw without their token, some tell of it from
+// a cache.
 func (t *Token) Health(ctx context.Context) error {
 	if err := t.begin(ctx); err != nil {
 		return err
