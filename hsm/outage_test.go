@@ -176,12 +176,15 @@ func TestATokenComesBackBesideOneThatIsWell(t *testing.T) {
 	gone, well := newUser(t, open(t, sharedToken)), newUser(t, open(t, otherToken))
 	restore := takeOneAway(t, gone.token)
 	require.ErrorIs(t, gone.sign(context.Background()), provider.ErrUnavailable)
-	epoch := well.token.link.epoch()
 	require.Eventually(t, func() bool {
+		return provider.IsOutage(gone.read(context.Background()))
+	}, recovery, time.Millisecond, "the check that follows the failed call finds it gone")
+	epoch := well.token.link.epoch()
+	for start := time.Now(); well.token.link.epoch() <= epoch+1; time.Sleep(time.Millisecond) {
 		require.NoError(t, well.sign(context.Background()), "it does not feel the restarts")
 		require.ErrorIs(t, gone.read(context.Background()), provider.ErrUnavailable)
-		return well.token.link.epoch() > epoch+1
-	}, recovery, time.Millisecond)
+		require.Less(t, time.Since(start), recovery)
+	}
 	restore()
 	comesBack(t, gone.sign)
 	require.NoError(t, well.sign(context.Background()))
