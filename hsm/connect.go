@@ -9,8 +9,17 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// connect joins the library's epoch and logs in.
+// connect joins the library's epoch and logs in. It joins the next one if another Token ends the epoch meanwhile.
 func (c *conn) connect() (*member, error) {
+	for {
+		m, err := c.connectOnce()
+		if !errors.Is(err, errEpoch) || c.life.Err() != nil {
+			return m, err
+		}
+	}
+}
+
+func (c *conn) connectOnce() (*member, error) {
 	cfg := c.cfg
 	if c.serial != "" {
 		cfg.Serial = c.serial
