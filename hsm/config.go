@@ -26,8 +26,8 @@ type Config struct {
 	// Manufacturer and Model, where given, must match too; they select no token by themselves.
 	Manufacturer, Model string
 
-	// PIN returns the user PIN whenever the Token logs in: once for each connection. Nil: no login, which shows and uses
-	// only what the token gives to everyone.
+	// PIN returns the user PIN. It is asked at the first login, and after the token has refused what it said before; the
+	// Token keeps the PIN for later logins. Nil: no login, which shows and uses only what the token gives to everyone.
 	PIN provider.SecretSource
 
 	Sessions     int           // greatest number of sessions for operations; 0: DefaultSessions

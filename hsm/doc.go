@@ -25,9 +25,10 @@
 // # Outages
 //
 // While the token is away every call returns [provider.ErrUnavailable] at once. The connection is made again off the caller's
-// path, after at most 1 s and then at intervals that double up to 30 s. Each attempt starts the module afresh, because some modules
-// see a token that comes back in no other way; Tokens on the module's other tokens notice it as a call that takes longer. An object handle that turns invalid is no proof that a key is
-// gone: the token is asked for its info and searched again before [provider.ErrNotFound] is returned.
+// path, after at most 1 s and then at intervals that double up to 30 s. Each attempt starts the module afresh, because some
+// modules see a token that comes back in no other way; Tokens on the module's other tokens notice it as a call that takes
+// longer. An object handle that turns invalid is no proof that a key is gone: the token is asked for its info and searched
+// again before [provider.ErrNotFound] is returned.
 //
 // # Limitations
 //

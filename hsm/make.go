@@ -20,7 +20,7 @@ func (t *Token) CreateKey(ctx context.Context, spec provider.KeySpec) (provider.
 	if err != nil {
 		return provider.KeyRef{}, err
 	}
-	return t.first(ctx, spec, record{}, func(ctx context.Context, r record) error { return t.generate(ctx, r) })
+	return t.first(ctx, spec, record{}, t.generate)
 }
 
 // RotateKey makes the next version of a key on the token.
@@ -123,6 +123,10 @@ func (t *Token) tryVersion(ctx context.Context, m making) (provider.KeyRef, erro
 	if err != nil {
 		return provider.KeyRef{}, err
 	}
+	number, err := k.next()
+	if err != nil {
+		return provider.KeyRef{}, err
+	}
 	rec, err := m.plan(k)
 	if err != nil {
 		return provider.KeyRef{}, err
@@ -131,10 +135,7 @@ func (t *Token) tryVersion(ctx context.Context, m making) (provider.KeyRef, erro
 	if err != nil {
 		return provider.KeyRef{}, err
 	}
-	rec.ID = hex.EncodeToString(id)
-	if rec.Version, err = k.next(); err != nil {
-		return provider.KeyRef{}, err
-	}
+	rec.Version, rec.ID = number, hex.EncodeToString(id)
 	err = t.claim(ctx, rec, k, m.first)
 	if err == nil {
 		err = m.fill(ctx, rec)
