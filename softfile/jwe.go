@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hsmmirror/hsmmirror/internal/keywrap"
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
@@ -122,9 +123,9 @@ func (j jwe) check(cty string) error {
 	return nil
 }
 
-// open returns the plaintext, which the caller wipes. errUnwrap if kek is not the key, or a byte was changed.
+// open returns the plaintext, which the caller wipes. keywrap.ErrUnwrap if kek is not the key, or a byte was changed.
 func (j jwe) open(kek []byte) ([]byte, error) {
-	cek, err := unwrapKey(kek, j.key)
+	cek, err := keywrap.Unwrap(kek, j.key)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +136,7 @@ func (j jwe) open(kek []byte) ([]byte, error) {
 	}
 	plaintext, err := gcm.Open(nil, nil, slices.Concat(j.iv, j.ciphertext, j.tag), []byte(j.protected))
 	if err != nil {
-		return nil, errUnwrap
+		return nil, keywrap.ErrUnwrap
 	}
 	return plaintext, nil
 }
@@ -149,7 +150,7 @@ func sealJWE(h jweHeader, kek, plaintext []byte) (string, error) {
 	}
 	cek := random(keySize)
 	defer clear(cek)
-	key, err := wrapKey(kek, cek)
+	key, err := keywrap.Wrap(kek, cek)
 	if err != nil {
 		return "", err
 	}
