@@ -20,6 +20,10 @@ const (
 // are given must match, and exactly one token may match them. Prefer the serial or the label: slot numbers move.
 type Config struct {
 	Module string // path of the PKCS#11 library; a name without a slash is searched for by the dynamic linker
+	// InitArgs is what the module wants to be told in C_Initialize (pReserved of CK_C_INITIALIZE_ARGS), as NSS does; empty: nothing,
+	// which is what most want. All Tokens of a process on one module must have the same.
+	InitArgs string
+
 	Label  string // CKA_LABEL of the token
 	Serial string // its serial number
 	Slot   *uint  // its slot ID
@@ -43,6 +47,9 @@ func (c Config) normalize() (Config, error) {
 	}
 	if c.Label == "" && c.Serial == "" && c.Slot == nil {
 		return c, provider.Invalidf("no token selected: want its label, serial number or slot")
+	}
+	if strings.IndexByte(c.InitArgs, 0) >= 0 {
+		return c, provider.Invalidf("initialisation arguments: want no NUL byte in them")
 	}
 	if c.Sessions < 0 || c.Timeout < 0 || c.RefreshAfter < 0 {
 		return c, provider.Invalidf("sessions %d, timeout %v, refresh after %v: want none negative", c.Sessions, c.Timeout, c.RefreshAfter)

@@ -54,7 +54,7 @@ type conn struct {
 var _ link = (*conn)(nil)
 
 func newLink(cfg Config) (link, error) {
-	lib, err := loadLibrary(cfg.Module)
+	lib, err := loadLibrary(cfg.Module, cfg.InitArgs)
 	if err != nil {
 		return nil, err
 	}

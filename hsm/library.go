@@ -3,6 +3,7 @@
 package hsm
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/ThalesIgnite/crypto11"
 	"github.com/miekg/pkcs11"
@@ -24,6 +26,7 @@ import (
 // connection epoch.
 type library struct {
 	path  string
+	args  []byte // Config.InitArgs with a NUL after it; nil: none
 	p11   *pkcs11.Ctx
 	users int // Tokens, and others that use it for a moment; guarded by libraries.mu
 
@@ -34,8 +37,9 @@ type library struct {
 	started uint64 // epochs so far
 	members map[*conn]*member
 
-	// own tells that the module gives each C_GetFunctionList a state of its own, as p11-kit's client does. What crypto11
-	// initialises and logs in to is then not ours, and not even that of a second crypto11.Context, so it is left out.
+	// own tells that we have initialised the module ourselves in this epoch, without crypto11. A module may give each
+	// C_GetFunctionList a state of its own, as p11-kit's client does: what crypto11 initialises and logs in to is then not ours, and
+	// not even that of a second crypto11.Context. Others want what crypto11 can't give them (crypto11Suits).
 	own bool
 }
 
@@ -45,8 +49,13 @@ var libraries = struct {
 	m  map[string]*library
 }{m: map[string]*library{}}
 
-// loadLibrary returns the module at path, loaded. The caller calls unload once.
-func loadLibrary(path string) (*library, error) {
+// loadLibrary returns the module at path, loaded. The caller calls unload once. provider.ErrInvalid if it is no module, or is in use
+// with other initialisation arguments.
+func loadLibrary(path, initArgs string) (*library, error) {
+	var args []byte
+	if initArgs != "" {
+		args = append([]byte(initArgs), 0)
+	}
 	if strings.Contains(path, "/") {
 		if p, err := filepath.EvalSymlinks(path); err == nil {
 			path = p
@@ -60,11 +69,22 @@ func loadLibrary(path string) (*library, error) {
 		if p11 == nil {
 			return nil, provider.Invalidf("module %s: want a PKCS#11 library: it can't be loaded or has no C_GetFunctionList", path)
 		}
-		l = &library{path: path, p11: p11, members: map[*conn]*member{}}
+		l = &library{path: path, args: args, p11: p11, members: map[*conn]*member{}}
 		libraries.m[path] = l
+	}
+	if !bytes.Equal(l.args, args) {
+		return nil, provider.Invalidf("module %s: this process uses it with other initialisation arguments: want the same for all", path)
 	}
 	l.users++
 	return l, nil
+}
+
+// initialize is C_Initialize with the module's arguments.
+func (l *library) initialize() error {
+	if l.args == nil {
+		return l.p11.Initialize()
+	}
+	return l.p11.Initialize(pkcs11.InitializeWithReserved(unsafe.Pointer(&l.args[0])))
 }
 
 // unload gives the module back. One with a thread still inside stays loaded.
@@ -109,8 +129,8 @@ func (l *library) join(ctx context.Context, c *conn, cfg Config) (*member, error
 // startLocked opens the token with crypto11, which initialises the module for the first member. It returns nil without an
 // error where crypto11 is left out.
 func (l *library) startLocked(cfg Config, info TokenInfo) (*crypto11.Context, error) {
-	if l.own {
-		return nil, nil
+	if l.own || !crypto11Suits(cfg, info) {
+		return nil, l.startOwnLocked()
 	}
 	slot := int(info.Slot)
 	c11, err := crypto11.Configure(&crypto11.Config{
@@ -134,9 +154,23 @@ func (l *library) startLocked(cfg Config, info TokenInfo) (*crypto11.Context, er
 	if err := c11.Close(); err != nil {
 		return nil, err
 	}
-	err = l.p11.Initialize()
+	return nil, l.startOwnLocked()
+}
+
+// startOwnLocked initialises the module without crypto11, unless it is initialised.
+func (l *library) startOwnLocked() error {
+	if l.epoch != 0 {
+		return nil
+	}
+	err := l.initialize()
 	l.own = err == nil
-	return nil, err
+	return err
+}
+
+// crypto11Suits tells whether crypto11 can open the token: it passes no arguments to C_Initialize, opens read/write sessions
+// only, and takes sessions of its own, of which a token with few has none to spare.
+func crypto11Suits(cfg Config, info TokenInfo) bool {
+	return cfg.InitArgs == "" && info.flags&pkcs11.CKF_WRITE_PROTECTED == 0 && sessionLimit(cfg.Sessions, info.maxSessions) == cfg.Sessions
 }
 
 // leave ends c's membership, if it has one; the last one to leave finalises the module.
@@ -160,10 +194,21 @@ func (l *library) leave(c *conn, wait time.Duration) error {
 	if m.c11 != nil {
 		err = m.c11.Close()
 	}
-	if len(l.members) == 0 {
+	if len(l.members) == 0 || m.c11 != nil && !l.hasCrypto11Locked() {
 		l.endLocked()
 	}
 	return c.fail("C_Finalize", cause(err))
+}
+
+// hasCrypto11Locked tells whether a member has a crypto11.Context. The last one to close has finalised the module, also under
+// members who have none.
+func (l *library) hasCrypto11Locked() bool {
+	for _, m := range l.members {
+		if m.c11 != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // has tells whether c is a member, or may be one when ctx has ended.
@@ -228,8 +273,8 @@ func (l *library) pickLocked(cfg Config) (TokenInfo, error) {
 // tokensLocked describes every token of the module.
 func (l *library) tokensLocked() ([]TokenInfo, error) {
 	if l.epoch == 0 {
-		if err := l.p11.Initialize(); err != nil {
-			return nil, initializeError(l.path, err)
+		if err := l.initialize(); err != nil {
+			return nil, initializeError(l, err)
 		}
 		defer func() { _ = l.p11.Finalize() }()
 	}
@@ -245,8 +290,8 @@ func (l *library) tokensLocked() ([]TokenInfo, error) {
 }
 
 // listTokens is Tokens behind its checks.
-func listTokens(ctx context.Context, module string) ([]TokenInfo, error) {
-	l, err := loadLibrary(module)
+func listTokens(ctx context.Context, module, initArgs string) ([]TokenInfo, error) {
+	l, err := loadLibrary(module, initArgs)
 	if err != nil {
 		return nil, err
 	}
@@ -261,13 +306,13 @@ func listTokens(ctx context.Context, module string) ([]TokenInfo, error) {
 }
 
 // initializeError says what a refused C_Initialize means.
-func initializeError(path string, err error) error {
+func initializeError(l *library, err error) error {
 	e := newError("", "C_Initialize", err)
 	switch {
 	case errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)):
-		return fmt.Errorf("%w: module %s: something else in this process has initialised it already: %v", provider.ErrInvalid, path, e)
-	case errors.Is(err, pkcs11.Error(pkcs11.CKR_ARGUMENTS_BAD)):
-		return fmt.Errorf("%w: module %s: it needs initialisation arguments, as NSS does: %v", provider.ErrUnsupported, path, e)
+		return fmt.Errorf("%w: module %s: something else in this process has initialised it already: %v", provider.ErrInvalid, l.path, e)
+	case errors.Is(err, pkcs11.Error(pkcs11.CKR_ARGUMENTS_BAD)) && l.args == nil:
+		return fmt.Errorf("%w: module %s: it needs initialisation arguments, as NSS does: want Config.InitArgs, or %s in the URI: %v", provider.ErrInvalid, l.path, initReserved, e)
 	}
 	return e
 }

@@ -13,4 +13,4 @@ var errNoCgo = provider.Unsupportedf("PKCS#11: this program was built without cg
 
 func newLink(Config) (link, error) { return nil, errNoCgo }
 
-func listTokens(context.Context, string) ([]TokenInfo, error) { return nil, errNoCgo }
+func listTokens(context.Context, string, string) ([]TokenInfo, error) { return nil, errNoCgo }

@@ -112,25 +112,10 @@ func TestAModuleThatIsInUseElsewhereIsRefused(t *testing.T) {
 	require.NoError(t, other.Initialize())
 }
 
-func TestAModuleThatNeedsArgumentsIsRefused(t *testing.T) {
-	var found []string
-	for _, pattern := range []string{"/usr/lib*/libsoftokn3.so", "/usr/lib*/*/libsoftokn3.so", "/usr/lib*/*/nss/libsoftokn3.so"} {
-		more, err := filepath.Glob(pattern)
-		require.NoError(t, err)
-		found = append(found, more...)
-	}
-	if len(found) == 0 {
-		t.Skip("missing capability: NSS softokn (Debian package libnss3)")
-	}
-	_, err := Open(context.Background(), Config{Module: found[0], Label: "any"})
-	require.ErrorIs(t, err, provider.ErrUnsupported)
-	require.ErrorContains(t, err, "it needs initialisation arguments")
-}
-
 func TestTokensShowsEveryToken(t *testing.T) {
 	module := softhsmtest.Get(t).Module
 	count := func() (n int) {
-		tokens, err := Tokens(context.Background(), module)
+		tokens, err := Tokens(context.Background(), module, "")
 		require.NoError(t, err)
 		for _, token := range tokens {
 			if token.Label == twinToken {
@@ -148,7 +133,7 @@ func TestTokensShowsEveryToken(t *testing.T) {
 }
 
 func TestOneOfTwoTokensWithOneLabelIsOpenedBySerialOrSlot(t *testing.T) {
-	tokens, err := Tokens(context.Background(), softhsmtest.Get(t).Module)
+	tokens, err := Tokens(context.Background(), softhsmtest.Get(t).Module, "")
 	require.NoError(t, err)
 	for _, info := range tokens {
 		if info.Label != twinToken {

@@ -54,8 +54,8 @@ func New(cfg Config) (*Token, error) {
 }
 
 // Open is New, and connects before it returns. ErrUnavailable if the token is not there, ErrAuth if it refuses the PIN,
-// ErrInvalid if several tokens match or something else in the process uses the module, ErrUnsupported if the module wants
-// initialisation arguments.
+// ErrInvalid if several tokens match, something else in the process uses the module, or the module wants initialisation arguments
+// and gets none.
 func Open(ctx context.Context, cfg Config) (*Token, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"context"
+	"slices"
 
 	"github.com/hsmmirror/hsmmirror/internal/p11uri"
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -18,16 +19,23 @@ func init() {
 	})
 }
 
-// allowPINValue is the query attribute that must stand beside pin-value, with the value true.
-const allowPINValue = "allow-pin-value"
+const (
+	// allowPINValue is the query attribute that must stand beside pin-value, with the value true.
+	allowPINValue = "allow-pin-value"
+	// initReserved is the query attribute for Config.InitArgs, named as p11-kit's setting for it.
+	initReserved = "x-init-reserved"
+)
+
+// knownVendor are the query attributes beyond RFC 7512 that a URI may have.
+var knownVendor = []string{allowPINValue, initReserved, "kid", "version"}
 
 // ConfigFromURI reads an RFC 7512 URI, such as
 //
 //	pkcs11:token=payments;serial=0123?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/payments.pin
 //
 // The path attributes token, serial, manufacturer, model and slot-id select the token. object, id and type select a key
-// ([Token.KeyByURI]) and are not looked at here, nor are the attributes kid and version of the query. pin-source is as in
-// package secretsource. pin-value is refused unless allow-pin-value=true stands beside it: URIs are seen by others. ErrInvalid
+// ([Token.KeyByURI]) and are not looked at here, nor are the attributes kid and version of the query. x-init-reserved is
+// Config.InitArgs. pin-source is as in package secretsource. pin-value is refused unless allow-pin-value=true stands beside it: URIs are seen by others. ErrInvalid
 // for everything else, without any part of a PIN.
 func ConfigFromURI(uri string) (Config, error) {
 	u, err := parseURI(uri)
@@ -35,12 +43,12 @@ func ConfigFromURI(uri string) (Config, error) {
 		return Config{}, err
 	}
 	cfg := Config{
-		Module: u.ModulePath, Slot: u.SlotID,
+		Module: u.ModulePath, InitArgs: u.Vendor[initReserved], Slot: u.SlotID,
 		Label: value(u.Token), Serial: value(u.Serial), Manufacturer: value(u.Manufacturer), Model: value(u.Model),
 	}
 	for name := range u.Vendor {
-		if name != allowPINValue && name != "kid" && name != "version" {
-			return Config{}, provider.Invalidf("PKCS#11 URI: an attribute of the query is unknown: want module-path, pin-source, kid or version")
+		if !slices.Contains(knownVendor, name) {
+			return Config{}, provider.Invalidf("PKCS#11 URI: an attribute of the query is unknown: want module-path, pin-source, x-init-reserved, kid or version")
 		}
 	}
 	switch {

@@ -46,11 +46,11 @@ func newTokenList(a *app) *cobra.Command {
 		Example: `  hsmmirror token list --module /usr/lib/softhsm/libsofthsm2.so`,
 		Args:    args(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			module, err := a.options.modulePath()
+			module, initArgs, err := a.options.modulePath()
 			if err != nil {
 				return err
 			}
-			tokens, err := hsm.Tokens(cmd.Context(), module)
+			tokens, err := hsm.Tokens(cmd.Context(), module, initArgs)
 			if err != nil {
 				return err
 			}
@@ -59,15 +59,15 @@ func newTokenList(a *app) *cobra.Command {
 	}
 }
 
-// modulePath returns the module that the options name.
-func (o *options) modulePath() (string, error) {
+// modulePath returns the module that the options name, and what it wants to be told in C_Initialize.
+func (o *options) modulePath() (path, initArgs string, err error) {
 	if o.module != "" {
-		return o.module, nil
+		return o.module, "", nil
 	}
 	if cfg, err := hsm.ConfigFromURI(o.uri); err == nil && cfg.Module != "" {
-		return cfg.Module, nil
+		return cfg.Module, cfg.InitArgs, nil
 	}
-	return "", usagef("", "no module: want --module with the path of a PKCS#11 library")
+	return "", "", usagef("", "no module: want --module with the path of a PKCS#11 library")
 }
 
 func (a *app) printTokens(tokens []hsm.TokenInfo) error {
