@@ -1,0 +1,2 @@
+// Package faultmoduletest gives a test a module that fails on demand.
+package faultmoduletest
