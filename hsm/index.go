@@ -58,7 +58,7 @@ type unread struct {
 // locate reads the records among objects.
 func locate(objects []*object) (records []*located, damaged []unread) {
 	for _, o := range objects {
-		if o.class != ckoData || o.application != application {
+		if !o.isRecord() {
 			continue
 		}
 		r, err := parseRecord(o.value)
@@ -208,21 +208,21 @@ func (v *version) ref() provider.KeyRef {
 // assemble joins a live record with its objects. objects are those with the record's CKA_ID.
 func assemble(r *located, objects []*object) (*version, error) {
 	v := &version{located: r}
-	var err error
+	var public []*object
 	for _, o := range objects {
-		if hex.EncodeToString(o.id) != r.ID {
+		if hex.EncodeToString(o.id) != r.ID || !fits(r.Alg, o.keyType) {
 			continue
 		}
-		switch {
-		case (o.class == ckoPrivateKey || o.class == ckoSecretKey) && fits(r.Alg, o.keyType):
-			if v.private != nil {
+		switch o.class {
+		case ckoPrivateKey, ckoSecretKey:
+			if v.private != nil && v.private.private == o.private {
 				return nil, damagedf("%q: two private keys have its CKA_ID %s", r.jwkKID(), r.ID)
 			}
-			v.private = o
-		case o.class == ckoPublicKey && fits(r.Alg, o.keyType):
-			if v.public, err = publicKey(o); err != nil {
-				return nil, damagedf("%q: public key object: %w", r.jwkKID(), err)
+			if v.private == nil || o.private { // one without CKA_PRIVATE may be anyone's, who wants to get in the way
+				v.private = o
 			}
+		case ckoPublicKey:
+			public = append(public, o)
 		}
 	}
 	switch {
@@ -230,10 +230,31 @@ func assemble(r *located, objects []*object) (*version, error) {
 		return nil, damagedf("%q: its key object is gone from the token", r.jwkKID())
 	case r.Alg.Class() == provider.Symmetric:
 		return v, nil
-	case v.public == nil:
+	case len(public) == 0:
 		return v, errNoPublic
 	}
-	return v, v.publish()
+	return v, v.publishOne(public)
+}
+
+// publishOne publishes the first of the public key objects that is the one that was proved. Beside it there may be others, which
+// anyone could have put there.
+func (v *version) publishOne(objects []*object) (err error) {
+	for _, o := range objects {
+		half, perr := publicKey(o)
+		if perr != nil {
+			perr = damagedf("%q: public key object: %w", v.jwkKID(), perr)
+		} else {
+			v.public = half
+			perr = v.publish()
+		}
+		if perr == nil {
+			return nil
+		}
+		if err == nil {
+			err = perr
+		}
+	}
+	return err
 }
 
 // errNoPublic means that the public key object is missing; the private key may tell what it was.

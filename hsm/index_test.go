@@ -22,7 +22,7 @@ func at(s stage, n int, change ...func(*record)) *located {
 	for _, c := range change {
 		c(&r)
 	}
-	return &located{record: &r, object: &object{class: ckoData, label: r.KID, application: application}}
+	return &located{record: &r, object: &object{class: ckoData, private: true, label: r.KID, application: application}}
 }
 
 func withID(id string) func(*record) { return func(r *record) { r.ID = id } }
@@ -212,7 +212,7 @@ func pair(t *testing.T) (private, public *object, half crypto.PublicKey) {
 	half = generatePrivate(t, curveP256).(*ecdsa.PrivateKey).Public()
 	params, point, err := encodeECPublic(half)
 	require.NoError(t, err)
-	private = &object{class: ckoPrivateKey, keyType: ckkEC, id: []byte{0x0A}}
+	private = &object{class: ckoPrivateKey, private: true, keyType: ckkEC, id: []byte{0x0A}}
 	public = &object{class: ckoPublicKey, keyType: ckkEC, id: []byte{0x0A}, ecParams: params, ecPoint: point}
 	return private, public, half
 }
@@ -224,10 +224,12 @@ func TestAssemble(t *testing.T) {
 	pairRecord := func(change ...func(*record)) *located {
 		return at(live, 1, append(change, func(r *record) { r.Fingerprint = fingerprint })...)
 	}
+	_, decoy, _ := pair(t)
+	bait := &object{class: ckoPrivateKey, keyType: ckkEC, id: []byte{0x0A}}
 	certificate := &object{class: ckoCertificate, id: []byte{0x0A}}
 	foreign := &object{class: ckoPrivateKey, keyType: ckkEC, id: []byte{0x0B}}
 
-	v, err := assemble(pairRecord(), []*object{certificate, public, foreign, private})
+	v, err := assemble(pairRecord(), []*object{certificate, decoy, public, foreign, private, bait})
 	require.NoError(t, err)
 	require.Same(t, private, v.private)
 	require.Equal(t, half, v.public)
@@ -263,7 +265,7 @@ func TestAssembleRefuses(t *testing.T) {
 		{"both halves are gone", nil, "its key object is gone"},
 		{"the private key has another CKA_ID", []*object{{class: ckoPrivateKey, keyType: ckkEC, id: []byte{0x0B}}, public}, "its key object is gone"},
 		{"the private key is of another type", []*object{rsaKey, public}, "its key object is gone"},
-		{"two private keys have its CKA_ID", []*object{private, {class: ckoPrivateKey, keyType: ckkEC, id: []byte{0x0A}}, public}, "two private keys have its CKA_ID 0a"},
+		{"two private keys have its CKA_ID", []*object{private, {class: ckoPrivateKey, private: true, keyType: ckkEC, id: []byte{0x0A}}, public}, "two private keys have its CKA_ID 0a"},
 		{"the public key is another one", []*object{private, swapped}, "the public key object has fingerprint"},
 		{"the public key can't be read", []*object{private, unreadable}, "CKA_EC_POINT: no answer"},
 		{"the public key is not on the curve", []*object{private, offCurve}, "not an uncompressed point"},
@@ -284,12 +286,13 @@ func TestLocate(t *testing.T) {
 	text, err := good.marshal()
 	require.NoError(t, err)
 	data := func(label string, value []byte) *object {
-		return &object{class: ckoData, application: application, label: label, value: value}
+		return &object{class: ckoData, private: true, application: application, label: label, value: value}
 	}
 	unreadable := data("k", nil)
 	unreadable.problem = errors.New("CKA_VALUE: no answer")
 	records, unread := locate([]*object{
 		{class: ckoData, application: "another tool", label: "k", value: text},
+		{class: ckoData, application: application, label: "k", value: text}, // one that anyone could have written
 		{class: ckoCertificate, label: "k", value: text},
 		data("k", text), data("other", text), data("a\x1b[2J", []byte("{}")), unreadable,
 	})

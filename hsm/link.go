@@ -120,6 +120,7 @@ type object struct {
 	handle uint
 
 	class, keyType    uint
+	private           bool // CKA_PRIVATE, of data objects and of private and secret keys: only who logs in can see or make it
 	label             string
 	id                []byte
 	application       string // of data objects

@@ -54,7 +54,7 @@ func describe(o *object, owners map[string]*record) Object {
 		d.KeyType = keyTypeName(o.keyType)
 		owner = owners[hex.EncodeToString(o.id)]
 	case ckoData:
-		if o.application != application {
+		if !o.isRecord() {
 			break
 		}
 		r, err := parseRecord(o.value)

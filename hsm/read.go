@@ -101,9 +101,9 @@ func (c *conn) read(m *member, s pkcs11.SessionHandle, h pkcs11.ObjectHandle) (*
 }
 
 func (r reader) data() {
-	values := r.optional(pkcs11.CKA_LABEL, pkcs11.CKA_APPLICATION)
-	r.o.label, r.o.application = string(values[0]), string(values[1])
-	if r.o.application == application {
+	values := r.optional(pkcs11.CKA_LABEL, pkcs11.CKA_APPLICATION, pkcs11.CKA_PRIVATE)
+	r.o.label, r.o.application, r.o.private = string(values[0]), string(values[1]), isTrue(values[2])
+	if r.o.isRecord() {
 		r.o.value = r.required(pkcs11.CKA_VALUE)[0]
 	}
 }
@@ -129,7 +129,8 @@ func (r reader) publicKey() {
 func (r reader) key() {
 	r.identity()
 	values := r.optional(pkcs11.CKA_SENSITIVE, pkcs11.CKA_EXTRACTABLE, pkcs11.CKA_ALWAYS_SENSITIVE, pkcs11.CKA_NEVER_EXTRACTABLE,
-		pkcs11.CKA_LOCAL, pkcs11.CKA_KEY_GEN_MECHANISM)
+		pkcs11.CKA_LOCAL, pkcs11.CKA_KEY_GEN_MECHANISM, pkcs11.CKA_PRIVATE)
+	r.o.private = isTrue(values[6])
 	r.o.evidence = &provider.Evidence{
 		Sensitive: toBool(values[0]), Extractable: toBool(values[1]), AlwaysSensitive: toBool(values[2]), NeverExtractable: toBool(values[3]),
 		Local: toBool(values[4]),
@@ -202,6 +203,9 @@ func (r reader) required(types ...uint) [][]byte {
 	}
 	return values
 }
+
+// isTrue tells whether a CK_BBOOL is there, and true.
+func isTrue(b []byte) bool { return len(b) == 1 && b[0] != 0 }
 
 // toBool reads a CK_BBOOL; nil if there is none.
 func toBool(b []byte) *bool {

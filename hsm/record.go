@@ -40,7 +40,8 @@ var stages = []stage{claimed, live, destroyed}
 // record is the value of our CKO_DATA objects, as JSON: what PKCS#11 has no attribute for. A record is never changed; the next
 // stage is a new object, after which the old one is destroyed. Of several records of one version the furthest stage counts.
 //
-// It is CKA_PRIVATE, so that only who logs in can write one: whoever could write it could make a key of theirs ours.
+// It is CKA_PRIVATE, so that only who logs in can write one: whoever could write it could make a key of theirs ours. A data object
+// that is not private is no record, whatever it says.
 type record struct {
 	Format  int    `json:"format"`
 	Stage   stage  `json:"stage"`
@@ -141,7 +142,12 @@ func (r record) template() ([]attribute, error) {
 
 // recordsOf matches the records of a key.
 func recordsOf(kid string) []attribute {
-	return []attribute{{ckaClass, uint(ckoData)}, {ckaApplication, application}, {ckaLabel, kid}}
+	return []attribute{{ckaClass, uint(ckoData)}, {ckaPrivate, true}, {ckaApplication, application}, {ckaLabel, kid}}
+}
+
+// isRecord tells whether an object holds a record, or should.
+func (o *object) isRecord() bool {
+	return o.class == ckoData && o.private && o.application == application
 }
 
 // objectLabel is the CKA_LABEL of a version's key objects.
