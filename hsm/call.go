@@ -44,7 +44,8 @@ func (c *conn) enter(ctx context.Context, m *member, f func(*member) error) erro
 // do runs one operation on a session of its own. It returns when the operation has ended, ctx has, or the time limit has passed.
 //
 // An operation that outlasts its caller keeps its session until it comes back. So f must not read what belongs to the caller,
-// and what it stores for the caller may be read only if do returns nil. f leaves no operation open unless it fails.
+// and what it stores for the caller may be read only if do returns nil. f leaves no operation open unless it fails, and may run
+// again if it fails for want of a session or a login.
 func (c *conn) do(ctx context.Context, f func(*member, pkcs11.SessionHandle) error) error {
 	return c.call(ctx, c.cfg.Timeout, func(m *member) error {
 		s, err := c.open(m)
@@ -52,13 +53,16 @@ func (c *conn) do(ctx context.Context, f func(*member, pkcs11.SessionHandle) err
 			return err
 		}
 		if err := f(m, s); err != nil {
-			_ = c.lib.p11.CloseSession(s) // an operation may be open on it
+			c.discard(m, s) // an operation may be open on it
 			return err
 		}
 		m.park(s)
 		return nil
 	})
 }
+
+// renewals is how often an operation is tried again on another session or after another login.
+const renewals = 2
 
 // call is do with a time limit and without a session: for crypto11, which has its own.
 func (c *conn) call(ctx context.Context, limit time.Duration, f func(*member) error) error {
@@ -67,45 +71,95 @@ func (c *conn) call(ctx context.Context, limit time.Duration, f func(*member) er
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, timeLimit(limit))
 	defer cancel()
-	for {
+	for renewed := 0; ; {
 		m, err := c.ready(ctx)
 		if err != nil {
 			return err
 		}
-		err = c.callOnce(ctx, m, f)
-		if !errors.Is(err, errEpoch) {
+		switch err = c.callOnce(ctx, m, limit, f); {
+		case errors.Is(err, errEpoch):
+			c.rejoin(m)
+		case errors.Is(err, errFull):
+		case undone(err) && renewed < renewals:
+			renewed++
+			if c.renewed(ctx, m, err) != nil {
+				return err
+			}
+		default:
 			c.judge(m, err)
 			return err
 		}
-		c.rejoin(m)
 	}
 }
 
 // callOnce is call in m's epoch.
-func (c *conn) callOnce(ctx context.Context, m *member, f func(*member) error) error {
+func (c *conn) callOnce(ctx context.Context, m *member, limit time.Duration, f func(*member) error) error {
+	if err := c.acquire(ctx, m); err != nil {
+		return err
+	}
+	return c.fly(ctx, m, limit, f, func(err error) {
+		if !errors.Is(err, errFull) { // or else the slot stands for the session that is missing
+			<-m.slots
+		}
+	})
+}
+
+// acquire waits until an operation may begin. errEpoch if the connection is lost meanwhile.
+func (c *conn) acquire(ctx context.Context, m *member) error {
 	select {
 	case m.slots <- struct{}{}:
-	case <-ctx.Done():
-		return c.late(ctx, "no session was free")
+		return nil
+	default:
 	}
-	done := make(chan error, 1)
-	go func() {
-		defer func() { <-m.slots }()
-		done <- c.enter(ctx, m, f)
-	}()
+	c.waiting.Add(1)
+	defer c.waiting.Add(-1)
+	for {
+		_, changed := c.status()
+		if c.up.Load() != m {
+			return errEpoch
+		}
+		select {
+		case m.slots <- struct{}{}:
+			return nil
+		case <-changed:
+		case <-ctx.Done():
+			return c.late(ctx, "no session was free")
+		}
+	}
+}
+
+// undone tells whether a call did nothing for want of a session or a login, so that it may be made again.
+func undone(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.meaning != nil {
+		return errors.Is(err, errLogin)
+	}
+	switch e.Code {
+	case pkcs11.CKR_SESSION_HANDLE_INVALID, pkcs11.CKR_OPERATION_ACTIVE, pkcs11.CKR_OPERATION_NOT_INITIALIZED, pkcs11.CKR_USER_NOT_LOGGED_IN:
+		return true
+	}
+	return false
+}
+
+// renewed waits until the token has been asked what is left of the connection, and the login was made anew if it was lost. The idle
+// sessions are closed: what ended one may have ended all.
+func (c *conn) renewed(ctx context.Context, m *member, err error) error {
 	select {
-	case err := <-done:
-		return err
+	case <-c.check(m, err):
 	case <-ctx.Done():
-		return c.late(ctx, "no answer")
+		return ctx.Err()
 	}
+	_ = c.enter(ctx, m, func(m *member) error { // or m has ended, and its sessions with it
+		c.trim(m, true)
+		return nil
+	})
+	return nil
 }
 
 // judge looks at what an operation returned, and has the token checked where that may mean an outage.
 func (c *conn) judge(m *member, err error) {
-	_, late := errors.AsType[timeLimit](err)
 	e, answered := errors.AsType[*Error](err)
-	if late || answered && !errors.Is(err, provider.ErrInvalid) && classOf(e.Code).doubtful() {
+	if answered && !errors.Is(err, provider.ErrInvalid) && classOf(e.Code).doubtful() {
 		c.check(m, err)
 	}
 }

@@ -5,68 +5,102 @@ package hsm
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/miekg/pkcs11"
 )
 
-// check asks the token, off the caller's path, whether it is there: one code is no proof of an outage. A token that hangs is asked
-// once, since it is lost then.
-func (c *conn) check(m *member, cause error) {
+// check asks the token, off the caller's path, whether it is there: one code is no proof of an outage. The answer is known when
+// done is closed.
+func (c *conn) check(m *member, cause error) (done <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != stateUp || c.member != m || m.checking {
-		return
+	switch {
+	case m.checking != nil:
+	case c.state.State == StateUp && c.member == m:
+		m.checking = make(chan struct{})
+		c.work.Go(func() { c.examine(m, cause) })
+	default:
+		return known
 	}
-	m.checking = true
-	c.work.Go(func() {
-		err := c.ask(m, cause)
-		c.mu.Lock()
-		m.checking = false
-		c.mu.Unlock()
-		switch {
-		case errors.Is(err, errEpoch):
-			c.rejoin(m)
-		case err != nil && c.life.Err() == nil:
-			c.lost(m, err)
-		}
-	})
+	return m.checking
 }
 
-// ask returns what the probe says, or cause if it says nothing within the time limit.
-func (c *conn) ask(m *member, cause error) error {
-	ctx, cancel := context.WithTimeout(c.life, c.cfg.Timeout)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- c.enter(ctx, m, c.probe) }()
-	select {
-	case err := <-done:
-		if ctx.Err() == nil {
-			return err
-		}
-	case <-ctx.Done():
+// known is closed.
+var known = func() <-chan struct{} {
+	done := make(chan struct{})
+	close(done)
+	return done
+}()
+
+// examine acts on what the token says.
+func (c *conn) examine(m *member, cause error) {
+	err := c.ask(m)
+	switch {
+	case err == nil || c.life.Err() != nil:
+	case errors.Is(err, errEpoch):
+		c.rejoin(m)
+	case errors.Is(err, errLogin):
+		c.restart(m, err, func() (*member, error) { return c.resume(m) })
+	case cause != nil:
+		c.lost(m, cause)
+	default:
+		c.lost(m, err)
 	}
-	return cause
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(m.checking)
+	m.checking = nil
+}
+
+// ask returns what the probe says within the time that it has.
+func (c *conn) ask(m *member) error {
+	limit := min(c.cfg.Timeout, c.cfg.pace.probe)
+	ctx, cancel := context.WithTimeoutCause(c.life, limit, timeLimit(limit))
+	defer cancel()
+	if !m.alone {
+		return c.fly(ctx, m, limit, c.probe, func(error) {})
+	}
+	select {
+	case m.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil // an operation has the only session, and is watched itself
+	}
+	return c.fly(ctx, m, limit, c.probe, func(error) { <-m.slots })
 }
 
 // probe returns nil if the token of m is there, and the session that is held for the epoch still logged in. It opens no session:
-// there may be none left on a token that is well.
+// there may be none left on a token that is well. It draws a random byte, because some modules answer the rest from a cache.
 func (c *conn) probe(m *member) error {
+	if err := c.there(m, m.login); err != nil || m.info.flags&pkcs11.CKF_RNG == 0 {
+		return err
+	}
+	_, err := c.p11.GenerateRandom(m.login, 1)
+	return c.fail("C_GenerateRandom", err)
+}
+
+// there is probe by any session. Objects that are not found, and handles that are not valid, prove nothing without it: SoftHSM2 shows
+// no private objects without a login, and none at all without its token.
+func (c *conn) there(m *member, s pkcs11.SessionHandle) error {
 	if err := c.present(m); err != nil {
 		return err
 	}
-	info, err := c.lib.p11.GetSessionInfo(m.login)
-	if err != nil {
+	info, err := c.p11.GetSessionInfo(s)
+	switch {
+	case errors.Is(err, pkcs11.Error(pkcs11.CKR_SESSION_HANDLE_INVALID)), errors.Is(err, pkcs11.Error(pkcs11.CKR_SESSION_CLOSED)):
+		return errLogin
+	case err != nil:
 		return c.fail("C_GetSessionInfo", err)
 	}
 	if user := info.State == pkcs11.CKS_RO_USER_FUNCTIONS || info.State == pkcs11.CKS_RW_USER_FUNCTIONS; m.loggedIn && !user {
-		return c.unavailable("the login was lost")
+		return errLogin
 	}
 	return nil
 }
 
 // present returns nil if the token of m still answers, and is still the same.
 func (c *conn) present(m *member) error {
-	raw, err := c.lib.p11.GetTokenInfo(m.info.Slot)
+	raw, err := c.p11.GetTokenInfo(m.info.Slot)
 	if err != nil {
 		return c.fail("C_GetTokenInfo", err)
 	}
@@ -74,4 +108,26 @@ func (c *conn) present(m *member) error {
 		return c.unavailable("another token, serial %s, is in the slot", quote(serial))
 	}
 	return nil
+}
+
+// keepAlive asks the token at each interval, so that it does not close a connection that lies idle, and so that its absence is noticed
+// before a caller does. It closes the sessions that were idle for the whole interval.
+func (c *conn) keepAlive(m *member) {
+	ticker := time.NewTicker(c.cfg.KeepAlive)
+	defer ticker.Stop()
+	for {
+		_, changed := c.status()
+		if c.up.Load() != m {
+			return
+		}
+		select {
+		case <-ticker.C:
+			<-c.check(m, nil)
+			_ = c.enter(c.life, m, func(m *member) error { // or m has ended, and its sessions with it
+				c.trim(m, false)
+				return nil
+			})
+		case <-changed:
+		}
+	}
 }

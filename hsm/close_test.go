@@ -77,7 +77,7 @@ func TestCloseWhileACallIsStuck(t *testing.T) {
 	cfg.Timeout = time.Second
 	token, err := Open(context.Background(), cfg)
 	require.NoError(t, err)
-	release := occupy(t, token)
+	release := occupy(t, token, time.Minute)
 	defer release()
 	err = token.Close()
 	require.ErrorIs(t, err, provider.ErrUnavailable)

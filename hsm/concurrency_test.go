@@ -66,12 +66,13 @@ func openWith(t testing.TB, change func(*Config)) *Token {
 	return token
 }
 
-// occupy keeps one of the token's sessions until release is called.
-func occupy(t testing.TB, token *Token) (release func()) {
+// occupy keeps one of the token's sessions until release is called, with an operation that may take as long as limit.
+func occupy(t testing.TB, token *Token, limit time.Duration) (release func()) {
 	t.Helper()
 	taken, free, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
-		done <- token.link.(*conn).do(context.Background(), func(*member, pkcs11.SessionHandle) error {
+		c := token.link.(*conn)
+		done <- c.call(context.Background(), limit, func(m *member) error {
 			close(taken)
 			<-free
 			return nil
@@ -80,7 +81,7 @@ func occupy(t testing.TB, token *Token) (release func()) {
 	<-taken
 	return sync.OnceFunc(func() {
 		close(free)
-		<-done // an error if the call took longer than the time limit
+		<-done // an error if the call took longer than limit
 	})
 }
 
@@ -120,7 +121,7 @@ func TestManySignWithFewSessions(t *testing.T) {
 
 func TestACallThatWaitsForASessionEndsWithItsContext(t *testing.T) {
 	u := newUser(t, openWith(t, func(c *Config) { c.Sessions = 1 }))
-	defer occupy(t, u.token)()
+	defer occupy(t, u.token, time.Minute)()
 
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -139,7 +140,7 @@ func TestACallThatWaitsForASessionEndsWithItsContext(t *testing.T) {
 
 func TestACallThatWaitsTooLongForASessionIsToldSo(t *testing.T) {
 	u := newUser(t, openWith(t, func(c *Config) { c.Sessions, c.Timeout = 1, time.Second }))
-	release := occupy(t, u.token)
+	release := occupy(t, u.token, time.Minute)
 	err := u.sign(context.Background())
 	require.ErrorIs(t, err, provider.ErrUnavailable)
 	require.EqualError(t, err, `store unavailable: token "shared": no session was free within 1s`)

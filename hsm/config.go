@@ -14,6 +14,7 @@ const (
 	DefaultSessions     = 16
 	DefaultTimeout      = 10 * time.Second
 	DefaultRefreshAfter = 10 * time.Second
+	DefaultKeepAlive    = 15 * time.Second
 )
 
 // Config says which token to use and how. Module and one of Label, Serial and Slot are required; of the latter, all that
@@ -30,15 +31,22 @@ type Config struct {
 	// Manufacturer and Model, where given, must match too; they select no token by themselves.
 	Manufacturer, Model string
 
-	// PIN returns the user PIN. It is asked at the first login, and after the token has refused what it said before; the
-	// Token keeps the PIN for later logins. Nil: no login, which shows and uses only what the token gives to everyone.
+	// PIN returns the user PIN. It is asked at the first login, and again, by a call that comes 10 s later or more, after the token has
+	// refused what it said before; the Token keeps the PIN for later logins, and tries none twice that the token has refused in this
+	// process. Nil: no login, which shows and uses only what the token gives to everyone.
 	PIN provider.SecretSource
+	// PINPad has the token itself ask for the PIN at each login, on its keypad or by a dialogue of its module. Want PIN nil then, and
+	// a token that has the flag CKF_PROTECTED_AUTHENTICATION_PATH.
+	PINPad bool
 
 	Sessions     int           // greatest number of sessions for operations; 0: DefaultSessions
 	Timeout      time.Duration // limit of one operation whose context has none earlier; 0: DefaultTimeout
+	KeepAlive    time.Duration // the token is asked this often, so that it closes no connection for lying idle; 0: DefaultKeepAlive
 	RefreshAfter time.Duration // age at which reads enumerate the token anew, to see what others did; 0: DefaultRefreshAfter
 
 	Logger *slog.Logger // changes of state and oddities, once each; nil: nothing is logged
+
+	pace pace
 }
 
 func (c Config) normalize() (Config, error) {
@@ -51,8 +59,11 @@ func (c Config) normalize() (Config, error) {
 	if strings.IndexByte(c.InitArgs, 0) >= 0 {
 		return c, provider.Invalidf("initialisation arguments: want no NUL byte in them")
 	}
-	if c.Sessions < 0 || c.Timeout < 0 || c.RefreshAfter < 0 {
-		return c, provider.Invalidf("sessions %d, timeout %v, refresh after %v: want none negative", c.Sessions, c.Timeout, c.RefreshAfter)
+	if c.Sessions < 0 || c.Timeout < 0 || c.RefreshAfter < 0 || c.KeepAlive < 0 {
+		return c, provider.Invalidf("sessions %d, timeout %v, refresh after %v, keep alive %v: want none negative", c.Sessions, c.Timeout, c.RefreshAfter, c.KeepAlive)
+	}
+	if c.PIN != nil && c.PINPad {
+		return c, provider.Invalidf("a PIN and the token's own PIN entry: want one of them")
 	}
 	if c.Sessions == 0 {
 		c.Sessions = DefaultSessions
@@ -63,11 +74,20 @@ func (c Config) normalize() (Config, error) {
 	if c.RefreshAfter == 0 {
 		c.RefreshAfter = DefaultRefreshAfter
 	}
+	if c.KeepAlive == 0 {
+		c.KeepAlive = DefaultKeepAlive
+	}
+	if c.pace == (pace{}) {
+		c.pace = defaultPace
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
 }
+
+// logsIn tells whether there is a way to log in.
+func (c Config) logsIn() bool { return c.PIN != nil || c.PINPad }
 
 // checkModule looks at the file before the dynamic linker runs its constructors.
 func checkModule(path string) error {

@@ -6,8 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/pkcs11"
@@ -15,40 +16,36 @@ import (
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// state is where a connection stands.
-type state int
-
-const (
-	stateFresh      state = iota // not tried yet
-	stateConnecting              // an attempt is under way, and callers wait for it
-	stateUp                      // every operation is tried
-	stateDown                    // every operation fails at once; the recovery goroutine tries again
-	stateRefused                 // wrong PIN or unusable configuration: nothing is tried again
-	stateClosed
-)
-
 // conn is the connection of one Token: a link in this process.
 //
-// Its first use, or recovery, makes it a member of the library's epoch. One goroutine at a time connects: the one that
-// changes the state to connecting starts it, and the one that changes it to down.
+// Its first use, or recovery, makes it a member of the library's epoch. One goroutine at a time connects (pursue): whatever takes
+// the state away from new, up or locked out starts it.
 type conn struct {
 	cfg Config
 	lib *library
+	p11 module
 	pin pinKeeper
+	pid int // of the process that made it
+
+	up      atomic.Pointer[member] // the membership of a connection that is up, for a look without the lock
+	waiting atomic.Int64           // operations that wait for a session
 
 	mu      sync.Mutex
-	state   state
-	cause   error         // why the connection is not up
+	state   Status
+	patient bool          // callers wait for the attempt that is under way
 	changed chan struct{} // closed at the next change of state
 	member  *member       // of the current or the last epoch
+	stuck   int           // calls into the module that have outlived their time limit
+	back    chan struct{} // closed when the last of them has come back; nil if there is none
+	history history
 
 	// Of the goroutine that connects.
 	serial string // of the token, once seen; later epochs must find the same
-	tried  uint64 // the epoch of the last attempt; 0: it found none and began none
+	tried  uint64 // the library's epoch at the last attempt; 0: it found none and began none
 
 	life   context.Context // ends in close
 	cancel context.CancelFunc
-	work   sync.WaitGroup // attempts, recovery and checks
+	work   sync.WaitGroup // attempts, recovery, keep-alive and checks
 }
 
 var _ link = (*conn)(nil)
@@ -58,15 +55,34 @@ func newLink(cfg Config) (link, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{cfg: cfg, lib: lib, changed: make(chan struct{})}
-	c.pin.source = cfg.PIN
+	c := &conn{cfg: cfg, lib: lib, p11: module{lib.p11, &counters{}}, pid: getpid(), changed: make(chan struct{})}
+	c.state.Since = time.Now()
+	c.pin.source, c.pin.logger = cfg.PIN, cfg.Logger
 	c.life, c.cancel = context.WithCancel(context.Background())
 	return c, nil
+}
+
+// getpid is a variable because no test can fork a Go program.
+var getpid = os.Getpid
+
+// forked returns an error in a process that was forked from the one that made the connection. PKCS#11 v3.0 section 5.4 leaves the
+// state of a module undefined there, and the locks of this package may be held by threads that the child does not have.
+func (c *conn) forked() error {
+	if pid := getpid(); pid != c.pid {
+		return c.unavailable("process %d was forked from process %d, which opened the token: open it again", pid, c.pid)
+	}
+	return nil
 }
 
 // ready returns the membership of a connection that is up. Before the first connection it makes one, and waits for it, as long as
 // Config.Timeout allows. The time starts anew when the PIN's source has answered: it may be a person who types.
 func (c *conn) ready(ctx context.Context) (*member, error) {
+	if err := c.forked(); err != nil {
+		return nil, err
+	}
+	if m := c.up.Load(); m != nil {
+		return m, nil
+	}
 	m, changed, err := c.standing()
 	if changed == nil {
 		return m, err
@@ -91,77 +107,63 @@ func (c *conn) ready(ctx context.Context) (*member, error) {
 	return m, err
 }
 
-// standing returns the membership of a connection that is up, or why it is not, or, while it connects, what is closed when that
-// ends. It starts the first attempt.
+// standing returns the membership of a connection that is up, or why it is not, or, while callers have to wait, what is closed at the
+// next change. It starts the first attempt, and one more after a refused PIN, which may have changed.
 func (c *conn) standing() (m *member, changed <-chan struct{}, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch c.state {
-	case stateFresh:
-		c.startLocked()
-	case stateUp:
+	switch c.state.State {
+	case StateUp:
 		return c.member, nil, nil
-	case stateDown, stateRefused, stateClosed:
-		return nil, nil, c.cause
-	}
-	return nil, c.changed, nil
-}
-
-// startLocked starts an attempt to connect, for which callers wait.
-func (c *conn) startLocked() {
-	c.setLocked(stateConnecting, nil)
-	c.work.Go(func() {
-		m, err := c.connect()
-		if err != nil && provider.IsOutage(err) {
-			c.fall(err)
-			return
+	case StateNew:
+		c.startLocked(nil, c.connect)
+	case StateLockedOut:
+		if c.cfg.PIN == nil || time.Since(c.state.Since) < c.cfg.pace.lockedOut {
+			return nil, nil, c.state.Cause
 		}
-		c.settle(m, err)
-	})
-}
-
-// settle ends an attempt to connect with what came of it: up, or refused for good.
-func (c *conn) settle(m *member, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state == stateClosed {
-		return
+		c.startLocked(c.state.Cause, c.connect)
 	}
-	if err != nil {
-		c.setLocked(stateRefused, err)
-		c.cfg.Logger.Error("token refused", slog.String("token", c.cfg.name()), slog.Any("error", err))
-		return
+	if c.patient {
+		return nil, c.changed, nil
 	}
-	c.member = m
-	c.setLocked(stateUp, nil)
-	c.cfg.Logger.Info("token connected", slog.String("token", c.cfg.name()), slog.String("serial", m.info.Serial), slog.Uint64("epoch", m.epoch))
-}
-
-// rejoin connects again after another Token on the module has ended m's epoch. Callers wait for it as for the first connection.
-func (c *conn) rejoin(m *member) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.member == m && c.state == stateUp {
-		c.startLocked()
-	}
+	return nil, nil, c.state.Cause
 }
 
 // setLocked changes the state and wakes those who wait for it.
-func (c *conn) setLocked(s state, cause error) {
-	c.state, c.cause = s, cause
+func (c *conn) setLocked(s State, cause error) {
+	since := time.Now()
+	if c.state.State.outage() && s.outage() {
+		since = c.state.Since
+	}
+	c.state, c.patient = Status{s, since, cause}, false
+	if s != StateUp {
+		c.up.Store(nil)
+	}
 	close(c.changed)
 	c.changed = make(chan struct{})
+}
+
+// outage tells whether the state is part of one.
+func (s State) outage() bool { return s == StateRecovering || s == StateDown || s == StateWedged }
+
+func (c *conn) status() (Status, <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state, c.changed
 }
 
 // close ends the connection. If a call into the module does not come back in time, close returns without it, and the connection
 // leaves the module when the call is back.
 func (c *conn) close() error {
+	if err := c.forked(); err != nil {
+		return err
+	}
 	c.mu.Lock()
-	if c.state == stateClosed {
+	if c.state.State == StateClosed {
 		c.mu.Unlock()
 		return nil
 	}
-	c.setLocked(stateClosed, provider.ErrClosed)
+	c.setLocked(StateClosed, provider.ErrClosed)
 	c.mu.Unlock()
 	c.cancel()
 	done := make(chan error, 1)
@@ -179,7 +181,7 @@ func (c *conn) leave() error {
 	c.work.Wait()
 	c.pin.wipe()
 	err := c.lib.leave(c, c.cfg.Timeout)
-	for delay := firstRetry; errors.Is(err, errWedged); delay = min(2*delay, lastRetry) {
+	for delay := c.cfg.pace.firstRetry; errors.Is(err, errWedged); delay = min(2*delay, c.cfg.pace.lastRetry) {
 		time.Sleep(delay)
 		err = c.lib.leave(c, gateRound) // others may be well: keep them waiting for no more than that
 	}
@@ -188,6 +190,9 @@ func (c *conn) leave() error {
 }
 
 func (c *conn) epoch() uint64 {
+	if m := c.up.Load(); m != nil {
+		return m.epoch
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.member == nil {

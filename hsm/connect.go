@@ -5,30 +5,36 @@ package hsm
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/miekg/pkcs11"
+
+	"github.com/hsmmirror/hsmmirror/provider"
 )
 
 // connect joins the library's epoch and logs in. It joins the next one if another Token ends the epoch meanwhile.
 func (c *conn) connect() (*member, error) {
+	cfg := c.cfg
+	if c.serial != "" {
+		cfg.Serial = c.serial
+	}
 	for {
-		m, err := c.connectOnce()
+		m, err := c.enroll(func(ctx context.Context) (*member, error) {
+			done := c.startTurn()
+			defer done()
+			return c.lib.join(ctx, c, cfg)
+		})
 		if !errors.Is(err, errEpoch) || c.life.Err() != nil {
 			return m, err
 		}
 	}
 }
 
-func (c *conn) connectOnce() (*member, error) {
-	cfg := c.cfg
-	if c.serial != "" {
-		cfg.Serial = c.serial
-	}
+// enroll joins, and makes the membership ready for use.
+func (c *conn) enroll(join func(context.Context) (*member, error)) (*member, error) {
 	ctx, cancel := context.WithTimeout(c.life, c.cfg.Timeout)
 	defer cancel()
-	done := c.startTurn()
-	m, err := c.lib.join(ctx, c, cfg)
-	done()
+	m, err := join(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -47,10 +53,13 @@ func (c *conn) connectOnce() (*member, error) {
 // that goes away meanwhile may show none.
 func (c *conn) prepare(m *member) error {
 	var err error
-	if m.login, err = c.lib.p11.OpenSession(m.info.Slot, sessionFlags(m.info)); err != nil {
+	if m.login, err = c.p11.OpenSession(m.info.Slot, sessionFlags(m.info)); err != nil {
 		return c.fail("C_OpenSession", err)
 	}
 	m.slots = make(chan struct{}, sessionLimit(c.cfg.Sessions, m.info.maxSessions))
+	if m.alone = m.info.maxSessions == 1; m.alone {
+		m.idle, m.opened = []parked{{s: m.login}}, 1
+	}
 	if m.mechanisms, err = c.readMechanisms(m.info.Slot); err != nil {
 		return err
 	}
@@ -60,29 +69,66 @@ func (c *conn) prepare(m *member) error {
 // logIn logs in, if there is a PIN and the token wants one. The PIN's source is asked outside the module: others may want to
 // start or end it while a person types.
 func (c *conn) logIn(m *member) error {
-	if c.cfg.PIN == nil || m.info.flags&pkcs11.CKF_LOGIN_REQUIRED == 0 {
+	m.loggedIn = c.cfg.logsIn() && m.info.flags&pkcs11.CKF_LOGIN_REQUIRED != 0
+	if !m.loggedIn {
 		return nil
 	}
-	m.loggedIn = true
-	return c.pin.present(c.life, m.info, func(pin string) error {
-		return c.enter(c.life, m, func(*member) error {
-			err := c.lib.p11.Login(m.login, pkcs11.CKU_USER, pin)
-			if errors.Is(err, pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN)) {
-				err = nil // another Token of this process is on the same token
+	login := func(pin string) (already bool, err error) {
+		err = c.enter(c.life, m, func(*member) error {
+			err := c.p11.Login(m.login, pkcs11.CKU_USER, pin)
+			if already = errors.Is(err, pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN)); already {
+				return nil // another Token of this process is on the same token
 			}
-			return c.fail("C_Login", err)
+			return c.answered(c.fail("C_Login", err))
 		})
-	})
+		return already, err
+	}
+	if c.cfg.PINPad {
+		return c.pin.pad(m.info, login)
+	}
+	return c.pin.present(c.life, m.info, login)
+}
+
+// answered counts what a token said to a login.
+func (c *conn) answered(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err == nil:
+		c.history.logins++
+	case errors.Is(err, provider.ErrAuth):
+		c.history.refusals++
+	}
+	return err
+}
+
+// logInFor logs in for the one operation that was begun on s with a key that has CKA_ALWAYS_AUTHENTICATE (PKCS#11 v3.0 section
+// 4.9, CKU_CONTEXT_SPECIFIC). A token that stores the attribute and does not enforce it may not know such a login.
+func (c *conn) logInFor(m *member, s pkcs11.SessionHandle) error {
+	login := func(pin string) (bool, error) {
+		err := c.p11.Login(s, pkcs11.CKU_CONTEXT_SPECIFIC, pin)
+		if errors.Is(err, pkcs11.Error(pkcs11.CKR_USER_TYPE_INVALID)) {
+			return true, nil
+		}
+		return false, c.answered(c.fail("C_Login", err))
+	}
+	switch {
+	case c.cfg.PINPad:
+		return c.pin.pad(m.info, login)
+	case c.cfg.PIN == nil:
+		return fmt.Errorf("%w: token %s: the key wants the PIN for each operation (CKA_ALWAYS_AUTHENTICATE): want a PIN", provider.ErrAuth, quote(m.info.Label))
+	}
+	return c.pin.repeat(m.info, login)
 }
 
 func (c *conn) readMechanisms(slot uint) (map[uint]mechanismInfo, error) {
-	list, err := c.lib.p11.GetMechanismList(slot)
+	list, err := c.p11.GetMechanismList(slot)
 	if err != nil {
 		return nil, c.fail("C_GetMechanismList", err)
 	}
 	mechanisms := make(map[uint]mechanismInfo, len(list))
 	for _, m := range list {
-		info, err := c.lib.p11.GetMechanismInfo(slot, []*pkcs11.Mechanism{m})
+		info, err := c.p11.GetMechanismInfo(slot, []*pkcs11.Mechanism{m})
 		if err == nil { // a mechanism that the token lists and can't describe is none
 			mechanisms[m.Mechanism] = mechanismInfo{info.MinKeySize, info.MaxKeySize, info.Flags}
 		}

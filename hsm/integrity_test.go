@@ -322,7 +322,7 @@ func TestARestartOfTheModuleIsNoticedByTheOtherToken(t *testing.T) {
 	signer, err := b.Signer(ctx, ref.KID, 0)
 	require.NoError(t, err)
 	c := a.link.(*conn)
-	require.NoError(t, c.lib.end(ctx, a.link.epoch()))
+	require.NoError(t, c.lib.end(ctx, c.tried))
 	for range 3 {
 		_, err = signer.SignContext(ctx, make([]byte, 32), ref.Alg.SignerOpts())
 		require.NoError(t, err)
@@ -343,7 +343,7 @@ func TestARestartOfTheModuleWhileAKeyIsProvedIsAnOutage(t *testing.T) {
 	rec.Version = 2 // not live yet, so it can't be found again
 	making.located = &located{&rec, making.object}
 	require.NoError(t, token.prove(ctx, &making))
-	require.NoError(t, token.link.(*conn).lib.end(ctx, token.link.epoch()))
+	require.NoError(t, token.link.(*conn).lib.end(ctx, token.link.(*conn).tried))
 	err = token.prove(ctx, &making)
 	require.ErrorIs(t, err, provider.ErrUnavailable)
 	require.NotErrorIs(t, err, provider.ErrNotFound)

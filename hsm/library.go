@@ -33,8 +33,9 @@ type library struct {
 	// gate is entered by every call into the module, and locked while it is initialised or finalised: C_Finalize crashes the
 	// process, on every module that was tried, if another thread is inside. It guards what follows.
 	gate    gate
-	epoch   uint64 // 0: not initialised
-	started uint64 // epochs so far
+	epoch   uint64 // number of the epoch; 0: not initialised
+	epochs  uint64 // so far
+	joined  uint64 // members so far
 	members map[*conn]*member
 
 	// own tells that we have initialised the module ourselves in this epoch, without crypto11. A module may give each
@@ -117,13 +118,32 @@ func (l *library) join(ctx context.Context, c *conn, cfg Config) (*member, error
 		return nil, c.fail("C_Initialize", cause(err))
 	}
 	if l.epoch == 0 {
-		l.started++
-		l.epoch = l.started
+		l.epochs++
+		l.epoch = l.epochs
 	}
 	c.tried = l.epoch
-	m := &member{epoch: l.epoch, info: info, c11: c11}
+	return l.enterLocked(c, &member{info: info, c11: c11}), nil
+}
+
+// enterLocked makes m the membership of c.
+func (l *library) enterLocked(c *conn, m *member) *member {
+	l.joined++
+	m.epoch = l.joined
 	l.members[c] = m
-	return m, nil
+	return m
+}
+
+// renew gives c a new membership of the same epoch, without the sessions of the old one. errEpoch if that has ended.
+func (l *library) renew(ctx context.Context, c *conn, old *member) (*member, error) {
+	if !l.gate.lock(ctx) {
+		return nil, errWedged
+	}
+	defer l.gate.unlock()
+	if l.members[c] != old {
+		return nil, errEpoch
+	}
+	c.closeSessions(old)
+	return l.enterLocked(c, &member{info: old.info, c11: old.c11, c11Lost: true}), nil
 }
 
 // startLocked opens the token with crypto11, which initialises the module for the first member. It returns nil without an
@@ -189,7 +209,7 @@ func (l *library) leave(c *conn, wait time.Duration) error {
 		return nil
 	}
 	delete(l.members, c)
-	m.closeSessions(l.p11)
+	c.closeSessions(m)
 	var err error
 	if m.c11 != nil {
 		err = m.c11.Close()

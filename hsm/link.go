@@ -26,6 +26,10 @@ type link interface {
 	// epoch is the current epoch; 0 before the first.
 	epoch() uint64
 
+	// status is how the connection stands, and what is closed at its next change. stats is what it has done. Neither waits.
+	status() (Status, <-chan struct{})
+	stats() Stats
+
 	// exclusive keeps other processes of this host from writing to the token until release is called, where its module needs
 	// that. It waits as long as ctx allows.
 	exclusive(ctx context.Context) (release func(), err error)
@@ -130,6 +134,7 @@ type object struct {
 	publicKeyInfo     []byte // CKA_PUBLIC_KEY_INFO
 	length            int    // CKA_VALUE_LEN in bytes
 	evidence          *provider.Evidence
+	alwaysAuth        bool  // CKA_ALWAYS_AUTHENTICATE
 	problem           error // what could not be read
 }
 

@@ -60,7 +60,7 @@ func (t *Token) current(ctx context.Context) error {
 // as if they were gone.
 func (t *Token) keyed(ctx context.Context) (TokenInfo, error) {
 	info, _, err := t.link.token(ctx)
-	if err == nil && t.cfg.PIN == nil && info.flags&ckfLoginRequired != 0 {
+	if err == nil && !t.cfg.logsIn() && info.flags&ckfLoginRequired != 0 {
 		err = fmt.Errorf("%w: token %s wants a login: want a PIN", provider.ErrAuth, quote(info.Label))
 	}
 	return info, err

@@ -4,6 +4,7 @@ package hsm
 
 import (
 	"context"
+	"crypto/rand"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -60,9 +61,10 @@ func fixedPIN(pin string, asked *atomic.Int32) provider.SecretSource {
 }
 
 func TestAWrongPINIsTriedOnceAndNeverShown(t *testing.T) {
-	const wrong = "wrong-pin-7391"
+	wrong := "wrong-pin-" + rand.Text()
 	var asked atomic.Int32
 	cfg := configFor(t, sharedToken)
+	cfg.pace = defaultPace
 	cfg.PIN = fixedPIN(wrong, &asked)
 	token, err := New(cfg)
 	require.NoError(t, err)

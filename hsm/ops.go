@@ -19,9 +19,13 @@ func (c *conn) create(ctx context.Context, template []attribute) error {
 		if taken.Swap(true) {
 			return errAbandoned
 		}
-		defer wipe(template)
-		_, err := c.lib.p11.CreateObject(s, toAttributes(template))
-		return c.fail("C_CreateObject", err)
+		_, err := c.p11.CreateObject(s, toAttributes(template))
+		if err = c.fail("C_CreateObject", err); undone(err) {
+			taken.Store(false) // it may be made again
+			return err
+		}
+		wipe(template)
+		return err
 	})
 	if !taken.Swap(true) {
 		wipe(template)
@@ -37,30 +41,30 @@ func (c *conn) destroy(ctx context.Context, o *object) error {
 		if o.epoch != m.epoch {
 			return errMoved
 		}
-		err := c.lib.p11.DestroyObject(s, pkcs11.ObjectHandle(o.handle))
+		err := c.p11.DestroyObject(s, pkcs11.ObjectHandle(o.handle))
 		if errors.Is(err, pkcs11.Error(pkcs11.CKR_OBJECT_HANDLE_INVALID)) {
-			return c.present(m) // gone already, if the token can be believed
+			return c.there(m, s) // gone already, if the token can be believed
 		}
 		return c.fail("C_DestroyObject", err)
 	})
 }
 
 func (c *conn) sign(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error) {
-	return c.operate(ctx, key, m, data, "C_Sign", c.lib.p11.SignInit, c.lib.p11.Sign)
+	return c.operate(ctx, key, m, data, "C_Sign", c.p11.SignInit, c.p11.Sign)
 }
 
 func (c *conn) decrypt(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error) {
-	return c.operate(ctx, key, m, data, "C_Decrypt", c.lib.p11.DecryptInit, c.lib.p11.Decrypt)
+	return c.operate(ctx, key, m, data, "C_Decrypt", c.p11.DecryptInit, c.p11.Decrypt)
 }
 
 func (c *conn) encrypt(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error) {
-	return c.operate(ctx, key, m, data, "C_Encrypt", c.lib.p11.EncryptInit, c.lib.p11.Encrypt)
+	return c.operate(ctx, key, m, data, "C_Encrypt", c.p11.EncryptInit, c.p11.Encrypt)
 }
 
 func (c *conn) verify(ctx context.Context, key *object, m mechanism, data, signature []byte) error {
 	signature = slices.Clone(signature)
-	_, err := c.operate(ctx, key, m, data, "C_Verify", c.lib.p11.VerifyInit, func(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
-		return nil, c.lib.p11.Verify(s, data, signature)
+	_, err := c.operate(ctx, key, m, data, "C_Verify", c.p11.VerifyInit, func(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
+		return nil, c.p11.Verify(s, data, signature)
 	})
 	return err
 }
@@ -79,6 +83,11 @@ func (c *conn) operate(ctx context.Context, key *object, mech mechanism, data []
 		defer free()
 		if err := begin(s, param, pkcs11.ObjectHandle(key.handle)); err != nil {
 			return c.fail(call+"Init", err)
+		}
+		if key.alwaysAuth {
+			if err := c.logInFor(m, s); err != nil {
+				return err
+			}
 		}
 		var err error
 		if out, err = final(s, data); err != nil {
@@ -110,7 +119,7 @@ func (c *conn) derive(ctx context.Context, key *object, peer []byte) ([]byte, er
 			return errMoved
 		}
 		params := pkcs11.NewECDH1DeriveParams(pkcs11.CKD_NULL, nil, peer)
-		h, err := c.lib.p11.DeriveKey(s, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_ECDH1_DERIVE, params)}, pkcs11.ObjectHandle(key.handle), []*pkcs11.Attribute{
+		h, err := c.p11.DeriveKey(s, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_ECDH1_DERIVE, params)}, pkcs11.ObjectHandle(key.handle), []*pkcs11.Attribute{
 			pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
 			pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_GENERIC_SECRET),
 			pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, 32),
@@ -121,8 +130,8 @@ func (c *conn) derive(ctx context.Context, key *object, peer []byte) ([]byte, er
 		if err != nil {
 			return c.fail("C_DeriveKey", err)
 		}
-		defer func() { _ = c.lib.p11.DestroyObject(s, h) }()
-		a, err := c.lib.p11.GetAttributeValue(s, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_VALUE, nil)})
+		defer func() { _ = c.p11.DestroyObject(s, h) }()
+		a, err := c.p11.GetAttributeValue(s, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_VALUE, nil)})
 		if err != nil {
 			return c.fail("C_GetAttributeValue", err)
 		}
@@ -139,7 +148,7 @@ func (c *conn) random(ctx context.Context, n int) ([]byte, error) {
 	var out []byte
 	err := c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
 		var err error
-		if out, err = c.lib.p11.GenerateRandom(s, n); err != nil {
+		if out, err = c.p11.GenerateRandom(s, n); err != nil {
 			return c.fail("C_GenerateRandom", err)
 		}
 		return c.present(m)

@@ -33,7 +33,7 @@ func (c *conn) find(ctx context.Context, match ...attribute) ([]*object, error) 
 				found = append(found, o)
 			}
 		}
-		return c.present(m)
+		return c.there(m, s)
 	})
 	if err != nil {
 		return nil, err
@@ -42,16 +42,16 @@ func (c *conn) find(ctx context.Context, match ...attribute) ([]*object, error) 
 }
 
 func (c *conn) search(s pkcs11.SessionHandle, match []*pkcs11.Attribute) (all []pkcs11.ObjectHandle, err error) {
-	if err := c.lib.p11.FindObjectsInit(s, match); err != nil {
+	if err := c.p11.FindObjectsInit(s, match); err != nil {
 		return nil, c.fail("C_FindObjectsInit", err)
 	}
 	defer func() {
-		if ferr := c.lib.p11.FindObjectsFinal(s); err == nil {
+		if ferr := c.p11.FindObjectsFinal(s); err == nil {
 			err = c.fail("C_FindObjectsFinal", ferr)
 		}
 	}()
 	for {
-		handles, _, err := c.lib.p11.FindObjects(s, searchStep)
+		handles, err := c.p11.FindObjects(s, searchStep)
 		if err != nil {
 			return nil, c.fail("C_FindObjects", err)
 		}
@@ -80,7 +80,7 @@ func (c *conn) read(m *member, s pkcs11.SessionHandle, h pkcs11.ObjectHandle) (*
 		return nil, nil
 	case err != nil:
 		r.o.problem = c.fail("C_GetAttributeValue", err)
-		return r.o, c.present(m)
+		return r.o, c.there(m, s)
 	}
 	r.o.class = toUint(class[0])
 	switch r.o.class {
@@ -90,6 +90,8 @@ func (c *conn) read(m *member, s pkcs11.SessionHandle, h pkcs11.ObjectHandle) (*
 		r.publicKey()
 	case pkcs11.CKO_PRIVATE_KEY:
 		r.key()
+		always := toBool(r.optional(pkcs11.CKA_ALWAYS_AUTHENTICATE)[0])
+		r.o.alwaysAuth = always != nil && *always
 	case pkcs11.CKO_SECRET_KEY:
 		r.key()
 		r.o.length = int(toUint(r.optional(pkcs11.CKA_VALUE_LEN)[0]))
@@ -168,7 +170,7 @@ func (r reader) attributes(types ...uint) ([][]byte, error) {
 	for i, t := range types {
 		template[i] = pkcs11.NewAttribute(t, nil)
 	}
-	read, err := r.c.lib.p11.GetAttributeValue(r.s, r.h, template)
+	read, err := r.c.p11.GetAttributeValue(r.s, r.h, template)
 	if err != nil {
 		return nil, err
 	}

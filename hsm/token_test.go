@@ -34,8 +34,14 @@ func TestMain(m *testing.M) {
 func configFor(t testing.TB, label string) Config {
 	t.Helper()
 	token := softhsmtest.Token(t, label)
-	return Config{Module: softhsmtest.Get(t).Module, Label: label, PIN: token.PINSource(), Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
+	return Config{
+		Module: softhsmtest.Get(t).Module, Label: label, PIN: token.PINSource(),
+		Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)), pace: quick,
+	}
 }
+
+// quick is the pace of the tests: they wait for a token that comes back.
+var quick = pace{firstRetry: 50 * time.Millisecond, lastRetry: 500 * time.Millisecond, lockedOut: 50 * time.Millisecond, probe: 2 * time.Second}
 
 // open opens the token with a label, and closes it at the end of the test.
 func open(t testing.TB, label string) *Token {

@@ -51,7 +51,7 @@ func readToken(p11 *pkcs11.Ctx, slot uint) TokenInfo {
 		Firmware:     dotted(raw.FirmwareVersion),
 		Initialized:  raw.Flags&pkcs11.CKF_TOKEN_INITIALIZED != 0,
 		flags:        raw.Flags,
-		maxSessions:  raw.MaxRwSessionCount,
+		maxSessions:  fewest(raw.MaxSessionCount, raw.MaxRwSessionCount),
 	}
 	for _, f := range tokenFlags {
 		if raw.Flags&f.bit != 0 {
@@ -60,6 +60,17 @@ func readToken(p11 *pkcs11.Ctx, slot uint) TokenInfo {
 	}
 	t.URI = tokenURI(t)
 	return t
+}
+
+// fewest returns the lower one of two session counts, of which either may say that there is no limit, or that it is not told.
+func fewest(all, readWrite uint) uint {
+	limited := func(n uint) bool {
+		return n != pkcs11.CK_EFFECTIVELY_INFINITE && n != pkcs11.CK_UNAVAILABLE_INFORMATION
+	}
+	if limited(all) && (all < readWrite || !limited(readWrite)) {
+		return all
+	}
+	return readWrite
 }
 
 // trim removes the padding: spaces as the specification says, and the NULs that some modules write.
