@@ -16,8 +16,9 @@ type change struct {
 	store *Store
 	dir   *fileops.Dir // the store's
 	kid   string
-	entry *entry // as it stands; nil if the kid is new
+	entry *entry // as it stands, but for what made it stale; nil if the kid is new
 	swept []int  // destroyed versions whose records a writer that died had left, and that are gone now
+	stale bool   // entry is to be read anew in the end
 }
 
 // change runs do under the lock with the key's directory read anew, and describes the version that do returns.
@@ -39,10 +40,10 @@ func (s *Store) change(ctx context.Context, kid string, do func(*change) (versio
 	return s.describe(v, e.state(now, v), now), nil
 }
 
-// alter runs do under the lock, with the key's directory read anew before and after.
+// alter runs do under the lock, with the key's directory read anew.
 func (s *Store) alter(ctx context.Context, kid string, do func(*change) error) error {
 	return s.exclusive(ctx, func(dir *fileops.Dir) error {
-		e, err := s.index.reload(ctx, kid, true)
+		e, err := s.index.reload(ctx, dir, kid, true)
 		if err != nil {
 			return err
 		}
@@ -50,17 +51,59 @@ func (s *Store) alter(ctx context.Context, kid string, do func(*change) error) e
 			return err
 		}
 		c := &change{store: s, dir: dir, kid: kid, entry: e}
-		if e != nil {
-			c.swept = e.leftovers
-			if err := e.removeLeftovers(dir); err != nil {
-				return err
-			}
+		if err := c.takeOver(); err != nil {
+			return err
 		}
 		err = do(c)
 		// Whatever came of it, the store answers from what stands in the directory now.
-		_, rerr := s.index.reload(context.WithoutCancel(ctx), kid, true)
-		return errors.Join(err, rerr)
+		return errors.Join(err, c.show(context.WithoutCancel(ctx), err != nil))
 	})
+}
+
+// takeOver finishes what a writer that died may have left: records of destroyed versions, and names that it made and did
+// not sync. Those in the key's own directory are synced with the next change in it. Those above it no later change would
+// sync, so that they are synced before this store first writes, and before it first writes to a key that it did not make.
+func (c *change) takeOver() error {
+	synced := c.store.synced
+	if c.entry != nil && !synced[keyPath(c.kid)] {
+		if err := c.dir.Sync(keysDir); err != nil {
+			return classify(err)
+		}
+		synced[keyPath(c.kid)] = true
+	}
+	if !synced["."] {
+		if err := c.dir.Sync("."); err != nil {
+			return classify(err)
+		}
+		synced["."] = true
+	}
+	if c.entry == nil {
+		return nil
+	}
+	c.swept = c.entry.leftovers
+	c.stale = len(c.swept) > 0
+	return c.entry.removeLeftovers(c.dir)
+}
+
+// confirm is for a caller who is told that what he wants stands there already: it may have been left by a writer that died,
+// or by a call that failed in its last step.
+func (c *change) confirm() error {
+	if c.entry == nil {
+		return nil
+	}
+	return classify(c.dir.Sync(keyPath(c.kid)))
+}
+
+// show makes the store answer from the key as it stands now.
+func (c *change) show(ctx context.Context, failed bool) error {
+	if failed || c.stale {
+		_, err := c.store.index.reload(ctx, c.dir, c.kid, true)
+		return err
+	}
+	if c.entry == nil {
+		return nil
+	}
+	return c.store.index.put(ctx, c.entry)
 }
 
 // exclusive runs do while no other writer is at work, in this process or another.
@@ -117,18 +160,42 @@ func (c *change) create(rec *record, key provider.ParsedMaterial) error {
 	if err := c.seal(rec, key); err != nil {
 		return err
 	}
+	v, err := rec.check()
+	if err != nil {
+		return provider.Invalidf("a record that could not be read again: %v", err)
+	}
 	data, err := rec.encode()
 	if err != nil {
 		return err
 	}
-	if err := c.dir.Mkdir(keysDir); err != nil {
-		return classify(err)
+	if c.entry == nil {
+		err = c.first(recordName(rec.Version), data)
+	} else {
+		err = c.dir.Create(recordPath(rec.KID, rec.Version), data)
 	}
-	err = c.dir.Create(recordPath(rec.KID, rec.Version), data)
+	c.stale = c.stale || err != nil
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%w: %w", provider.ErrTampered, err) // the number was free, and writers are locked out
 	}
-	return classify(err)
+	if err != nil {
+		return classify(err)
+	}
+	c.entry = c.entry.with(v)
+	return nil
+}
+
+// first makes the directory of a new key with its first file.
+func (c *change) first(file string, data []byte) error {
+	if c.store.index.empty() {
+		if err := c.dir.Mkdir(keysDir); err != nil {
+			return err
+		}
+	}
+	err := c.dir.CreateDir(keyPath(c.kid), file, data)
+	if err == nil {
+		c.store.synced[keyPath(c.kid)] = true
+	}
+	return err
 }
 
 func (c *change) seal(rec *record, key provider.ParsedMaterial) (err error) {

@@ -1,16 +1,10 @@
 package softfile
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
-	"os"
-	"path"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,155 +13,15 @@ import (
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// recorder notes the operations that change a directory.
-type recorder struct {
-	mu  sync.Mutex
-	ops []fileops.Op
-}
-
-func (r *recorder) hook(op fileops.Op) error {
-	switch op.Kind {
-	case fileops.OpOpen, fileops.OpStat, fileops.OpList, fileops.OpRead, fileops.OpLock, fileops.OpChmod:
-		return nil
-	}
-	op.Data = bytes.Clone(op.Data)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.ops = append(r.ops, op)
-	return nil
-}
-
-// disk is a directory as a file system keeps it: names, which lead to files.
-type disk map[string]*inode
-
-type inode struct {
-	dir    bool
-	data   string
-	synced bool
-}
-
-// loss is what a power cut does to what was not synced.
-type loss struct {
-	name  string
-	names bool                     // names that were not synced are as they were before
-	data  func(data string) string // what is left of content that was not synced
-}
-
-var losses = []loss{
-	{"nothing is lost", false, func(s string) string { return s }},
-	{"content that was not synced is empty", false, func(string) string { return "" }},
-	{"content that was not synced is torn", false, func(s string) string { return s[:len(s)/2] }},
-	{"names that were not synced are lost", true, func(string) string { return "" }},
-}
-
-// crash returns what is on the disk after ops and a power cut. A name that was synced leads to its file also if the
-// temporary name that the file had first was lost.
-func crash(before disk, ops []fileops.Op, l loss) disk {
-	seen, kept := maps.Clone(before), maps.Clone(before)
-	for i, op := range ops {
-		f := seen[op.Name]
-		switch op.Kind {
-		case fileops.OpMkdir:
-			f = &inode{dir: true, synced: true}
-		case fileops.OpCreate:
-			f = &inode{}
-		case fileops.OpWrite:
-			f.data = string(op.Data)
-		case fileops.OpSync:
-			f.synced = true
-		}
-		rename(seen, op, f)
-		if !l.names || namesSynced(ops[i+1:], op) {
-			rename(kept, op, f)
-		}
-	}
-	for name, f := range kept {
-		if !f.synced {
-			kept[name] = &inode{data: l.data(f.data), synced: true}
-		}
-		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-			if kept[dir] == nil {
-				delete(kept, name)
-			}
-		}
-	}
-	return kept
-}
-
-func rename(d disk, op fileops.Op, f *inode) {
-	switch op.Kind {
-	case fileops.OpMkdir, fileops.OpCreate:
-		d[op.Name] = f
-	case fileops.OpLink:
-		d[op.To] = f
-	case fileops.OpRename:
-		delete(d, op.Name)
-		d[op.To] = f
-	case fileops.OpRemove:
-		delete(d, op.Name)
-	}
-}
-
-// namesSynced tells whether the directory that op changed is synced by one of the operations that follow.
-func namesSynced(following []fileops.Op, op fileops.Op) bool {
-	name := op.Name
-	if op.To != "" {
-		name = op.To
-	}
-	return slices.ContainsFunc(following, func(o fileops.Op) bool {
-		return o.Kind == fileops.OpSyncDir && o.Name == path.Dir(name)
-	})
-}
-
-func readDisk(t *testing.T, dir string) disk {
-	t.Helper()
-	d := disk{}
-	require.NoError(t, filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
-		require.NoError(t, err)
-		name, err := filepath.Rel(dir, p)
-		require.NoError(t, err)
-		switch {
-		case name == ".":
-		case e.IsDir():
-			d[name] = &inode{dir: true, synced: true}
-		default:
-			d[name] = &inode{data: read(t, p), synced: true}
-		}
-		return nil
-	}))
-	return d
-}
-
-func (d disk) write(t *testing.T) (dir string) {
-	t.Helper()
-	dir = t.TempDir()
-	for _, name := range slices.Sorted(maps.Keys(d)) {
-		if p := filepath.Join(dir, name); d[name].dir {
-			require.NoError(t, os.Mkdir(p, 0o700))
-		} else {
-			require.NoError(t, os.WriteFile(p, []byte(d[name].data), 0o600))
-		}
-	}
-	return dir
-}
-
 // state opens the store on a disk, and returns all that it holds as text, and with which passphrase. It checks that
 // nothing is left lying about.
 func (d disk) state(t *testing.T) string {
 	t.Helper()
 	dir := d.write(t)
 	var text strings.Builder
-	var s *Store
-	for _, p := range []string{"open sesame", "shut sesame"} {
-		var err error
-		if s, err = open(t.Context(), Config{Dir: dir, Passphrase: passphrase(p)}, nil, quickly); err == nil {
-			fmt.Fprintln(&text, p)
-			break
-		}
-		require.ErrorIs(t, err, provider.ErrAuth)
-	}
-	require.NotNil(t, s)
+	s, word := reopened(t, dir, nil)
 	defer s.Close()
+	fmt.Fprintln(&text, word)
 	entries, problems, _ := s.index.all(func(string) bool { return true })
 	require.Empty(t, problems)
 	for _, e := range entries {
@@ -197,6 +51,20 @@ func (d disk) state(t *testing.T) string {
 	require.NoError(t, err)
 	require.Empty(t, left)
 	return text.String()
+}
+
+// reopened opens a store with whichever passphrase it has, and returns that.
+func reopened(t *testing.T, dir string, hook fileops.Hook) (s *Store, word string) {
+	t.Helper()
+	for _, word := range []string{"open sesame", "shut sesame"} {
+		s, err := open(t.Context(), Config{Dir: dir, Passphrase: passphrase(word)}, hook, quickly)
+		if err == nil {
+			return s, word
+		}
+		require.ErrorIs(t, err, provider.ErrAuth)
+	}
+	require.Fail(t, "no passphrase opens the store")
+	return nil, ""
 }
 
 func TestACrashLeavesTheOldStateOrTheNewOne(t *testing.T) {
@@ -247,7 +115,7 @@ func TestACrashLeavesTheOldStateOrTheNewOne(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
-			var r recorder
+			r := recorder{kill: -1}
 			s, err := open(t.Context(), Config{Dir: dir, Passphrase: passphrase("open sesame")}, r.hook, quickly)
 			require.NoError(t, err)
 			defer s.Close()
@@ -267,27 +135,102 @@ func TestACrashLeavesTheOldStateOrTheNewOne(t *testing.T) {
 
 func TestACrashWhileAStoreIsOpenedTheFirstTime(t *testing.T) {
 	dir := t.TempDir()
-	var r recorder
+	r := recorder{kill: -1}
 	s, err := open(t.Context(), Config{Dir: dir, Passphrase: passphrase("open sesame")}, r.hook, quickly)
 	require.NoError(t, err)
 	defer s.Close()
 	walkCrashes(t, disk{}, r.ops, readDisk(t, dir).state(t))
 }
 
-// walkCrashes crashes behind each of ops, with each kind of loss.
+// walkCrashes crashes behind each of ops.
 func walkCrashes(t *testing.T, before disk, ops []fileops.Op, done string) {
 	t.Helper()
 	require.NotEmpty(t, ops)
 	old := before.state(t)
 	for n := range len(ops) + 1 {
-		for _, l := range losses {
-			got := crash(before, ops[:n], l).state(t)
-			if got != old {
-				require.Equal(t, done, got, "after %d of %d operations; %s", n, len(ops), l.name)
+		crashes(t, before, ops[:n], func(got disk, loss string) {
+			if state := got.state(t); n == len(ops) || state != old {
+				require.Equal(t, done, state, "after %d of %d operations; lost: %s", n, len(ops), loss)
 			}
-			if n == len(ops) {
-				require.Equal(t, done, got, "what was acknowledged stays; %s", l.name)
-			}
+		})
+	}
+}
+
+// What a store acknowledges stays, also if it stands on what another one had made that was killed before it could sync it.
+func TestACrashAfterAWriterWasKilled(t *testing.T) {
+	create := func(s *Store) error {
+		return second(s.CreateKey(t.Context(), provider.KeySpec{KID: "old", Alg: provider.Ed25519}))
+	}
+	rotate := func(s *Store) error {
+		return second(s.RotateKey(t.Context(), "old", provider.Rotation{Windows: &provider.Windows{}}))
+	}
+	destroy := func(s *Store) error { return second(s.DestroyKey(t.Context(), "old", 1)) }
+	put := func(version int, label string) func(s *Store) error {
+		return func(s *Store) error {
+			return second(s.PutVersion(t.Context(), provider.KeyRef{KID: "copy", Version: version, Alg: provider.Ed25519, Bits: 256,
+				Label: label, Fingerprint: fingerprintOfZeros}, ed25519Public(t)))
 		}
+	}
+	tests := []struct {
+		name   string
+		before []func(*Store) error // nil: there is no store yet
+		killed func(*Store) error
+		after  func(*Store) error
+		also   error // what after may return if the killed one had come far enough
+	}{
+		{"the first opening, and a first key", nil, func(*Store) error { return nil }, create, nil},
+		{"a first key, and a rotation", nil, create, func(s *Store) error {
+			if err := create(s); err != nil {
+				return rotate(s)
+			}
+			return nil
+		}, nil},
+		{"another key, and a rotation", []func(*Store) error{put(1, "")}, create, func(s *Store) error {
+			if err := create(s); err != nil {
+				return rotate(s)
+			}
+			return nil
+		}, nil},
+		{"two rotations", []func(*Store) error{create}, rotate, rotate, nil},
+		{"a copy, and the same copy", []func(*Store) error{create}, put(1, ""), put(1, ""), nil},
+		{"a further copy, and the same", []func(*Store) error{put(1, "")}, put(2, ""), put(2, ""), nil},
+		{"a copy changed twice in the same way", []func(*Store) error{put(1, "")}, put(1, "new"), put(1, "new"), nil},
+		{"the same destroyed twice", []func(*Store) error{create, rotate}, destroy, destroy, provider.ErrNotFound},
+		{"a new passphrase, and a rotation", []func(*Store) error{create}, func(s *Store) error {
+			return s.ChangePassphrase(t.Context(), passphrase("shut sesame"))
+		}, rotate, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for n := 0; ; n++ {
+				dir := t.TempDir()
+				if tt.before != nil {
+					s := opened(t, dir)
+					for _, do := range tt.before {
+						require.NoError(t, do(s))
+					}
+				}
+				before := readDisk(t, dir)
+				r := recorder{kill: n}
+				if s, err := open(t.Context(), Config{Dir: dir, Passphrase: passphrase("open sesame")}, r.hook, quickly); err == nil {
+					_ = tt.killed(s)
+					require.NoError(t, s.Close())
+				}
+				alive := !r.killed
+				r.kill, r.killed = -1, false
+				s, _ := reopened(t, dir, r.hook)
+				if err := tt.after(s); tt.also == nil || err != nil && !errors.Is(err, tt.also) {
+					require.NoError(t, err, "killed after %d operations", n)
+				}
+				require.NoError(t, s.Close())
+				done := readDisk(t, dir).state(t)
+				crashes(t, before, r.ops, func(got disk, loss string) {
+					require.Equal(t, done, got.state(t), "killed after %d operations; lost: %s", n, loss)
+				})
+				if alive {
+					return // it came to its end
+				}
+			}
+		})
 	}
 }

@@ -91,6 +91,7 @@ func (c *change) bury(doomed []*version) error {
 	if err != nil {
 		return err
 	}
+	c.stale = true
 	if err := c.dir.Replace(tombstonePath(c.kid), data); err != nil {
 		return classify(err)
 	}

@@ -37,6 +37,17 @@ type problem struct {
 	err     error // wraps ErrTampered, or ErrUnavailable for an error of the file system; names the path
 }
 
+// with returns e, which is nil for a new key, and one version more, which was just written. It is not settled.
+func (e *entry) with(v *version) *entry {
+	n := &entry{kid: v.rec.KID, highest: v.rec.Version}
+	if e != nil {
+		n.versions, n.tombstones, n.problems, n.dir = slices.Clone(e.versions), e.tombstones, e.problems, e.dir
+		n.highest = max(e.highest, v.rec.Version)
+	}
+	n.versions = append(n.versions, v)
+	return n.finish()
+}
+
 // finish fills in what follows from the versions and the tombstones.
 func (e *entry) finish() *entry {
 	slices.SortFunc(e.versions, func(a, b *version) int { return cmp.Compare(a.rec.Version, b.rec.Version) })

@@ -45,17 +45,12 @@ func (x *index) entry(kid string) *entry {
 }
 
 // reload reads one key's directory again, unless it is known to be unchanged. A writer forces it: its own changes come
-// within one step of the clock.
-func (x *index) reload(ctx context.Context, kid string, force bool) (*entry, error) {
+// within one step of the clock. dir is the store's directory.
+func (x *index) reload(ctx context.Context, dir *fileops.Dir, kid string, force bool) (*entry, error) {
 	if err := x.loading.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer x.loading.unlock()
-	dir, err := fileops.Open(x.path, x.hook)
-	if err != nil {
-		return nil, classify(err)
-	}
-	defer dir.Close()
 	keys, err := x.openKeys(dir)
 	if err != nil || keys == nil {
 		return nil, err
@@ -68,6 +63,22 @@ func (x *index) reload(ctx context.Context, kid string, force bool) (*entry, err
 	} else {
 		e = l.loadChanged(kid, prev)
 	}
+	x.set(kid, prev, e)
+	return e, nil
+}
+
+// put makes e what is known of its key, by whoever wrote it and still holds the writers' lock.
+func (x *index) put(ctx context.Context, e *entry) error {
+	if err := x.loading.lock(ctx); err != nil {
+		return err
+	}
+	defer x.loading.unlock()
+	x.set(e.kid, x.entry(e.kid), e)
+	return nil
+}
+
+// set puts e in the place of prev; nil removes it. loading is held.
+func (x *index) set(kid string, prev, e *entry) {
 	x.report(prev.errors(), e.errors())
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -77,7 +88,6 @@ func (x *index) reload(ctx context.Context, kid string, force bool) (*entry, err
 		x.entries[kid] = e
 	}
 	x.changed(e != prev)
-	return e, nil
 }
 
 // openKeys opens the directory of the keys; nil if there is none and never was. One that is gone is no empty store: a

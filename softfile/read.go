@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hsmmirror/hsmmirror/internal/fileops"
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
@@ -136,7 +137,11 @@ func (s *Store) find(ctx context.Context, kid string, number int) (*entry, *vers
 	e := s.index.entry(kid)
 	v, err := e.version(kid, number)
 	if err != nil {
-		if e, err = s.index.reload(ctx, kid, false); err != nil {
+		err = s.readDir(func(dir *fileops.Dir) (err error) {
+			e, err = s.index.reload(ctx, dir, kid, false)
+			return err
+		})
+		if err != nil {
 			return nil, nil, err
 		}
 		v, err = e.version(kid, number)

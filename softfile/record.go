@@ -37,7 +37,7 @@ type record struct {
 type version struct {
 	rec    *record
 	public crypto.PublicKey // nil for a symmetric key
-	file   fs.FileInfo      // of the file that it was read from
+	file   fs.FileInfo      // of the file that it was read from; nil if it was only written
 	jwk    atomic.Pointer[madeJWK]
 }
 
@@ -82,6 +82,12 @@ func parseRecord(kid string, number int, data []byte) (*version, error) {
 	if r.KID != kid || r.Version != number {
 		return nil, fmt.Errorf("record of %.130q version %d: want %q version %d, as the path says", r.KID, r.Version, kid, number)
 	}
+	return r.check()
+}
+
+// check returns the version of a record, which is the same whether the record was read from its file or is about to be
+// written to it.
+func (r *record) check() (*version, error) {
 	spec := provider.KeySpec{KID: r.KID, Alg: r.Alg, Bits: r.Bits, Uses: r.Uses, Export: r.Export, Label: r.Label, Tags: r.Tags}
 	full, err := spec.Normalize()
 	if err != nil {
@@ -93,12 +99,15 @@ func parseRecord(kid string, number int, data []byte) (*version, error) {
 	if r.Created.IsZero() {
 		return nil, errors.New("record without its time of creation")
 	}
-	r.Created, r.ActiveFrom = r.Created.UTC(), r.ActiveFrom.UTC()
+	r.Created, r.ActiveFrom = r.Created.UTC().Round(0), r.ActiveFrom.UTC().Round(0) // no reading of the monotonic clock
+	if len(r.Tags) == 0 {
+		r.Tags = nil
+	}
 	public, err := r.checkHalves()
 	if err != nil {
 		return nil, err
 	}
-	return &version{rec: &r, public: public}, nil
+	return &version{rec: r, public: public}, nil
 }
 
 // checkHalves checks both halves of the key as far as that needs no passphrase, and returns the public one.

@@ -113,12 +113,13 @@ func (c *change) update(there *version, rec *record, key provider.ParsedMaterial
 		return err
 	}
 	if rec.equal(there.rec) {
-		return nil
+		return c.confirm()
 	}
 	data, err := rec.encode()
 	if err != nil {
 		return err
 	}
+	c.stale = true
 	return classify(c.dir.Replace(recordPath(rec.KID, rec.Version), data))
 }
 

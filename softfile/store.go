@@ -35,7 +35,8 @@ type Store struct {
 	iterations int    // of the key derivation, for what is encrypted from now on
 	vault      *vault // nil: opened without a passphrase
 	index      index
-	writing    semaphore // held by the goroutine that changes the directory, before it asks for the lock file
+	writing    semaphore       // held by the goroutine that changes the directory, before it asks for the lock file
+	synced     map[string]bool // directories whose own names this store knows to be durable; writing guards it
 	closed     atomic.Bool
 }
 
@@ -76,7 +77,7 @@ func open(ctx context.Context, cfg Config, hook fileops.Hook, iterations int) (*
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{path: path, hook: hook, iterations: iterations, writing: make(semaphore, 1)}
+	s := &Store{path: path, hook: hook, iterations: iterations, writing: make(semaphore, 1), synced: map[string]bool{}}
 	s.index = index{path: path, hook: hook, log: log, warn: looseModes{log: log}, loading: make(semaphore, 1)}
 	if err := s.start(ctx, cfg.Passphrase); err != nil {
 		s.Close() // wipes

@@ -61,7 +61,7 @@ func (s *Store) takeIn(ctx context.Context, in arrivals, report *Report) error {
 		if left = c.conflicts(in); len(left) > 0 {
 			return nil
 		}
-		if err := c.takeStones(in.stones); err != nil {
+		if err := c.takeStones(ctx, in.stones); err != nil {
 			left = []Left{{in.kid, err}}
 			return nil
 		}
@@ -149,7 +149,10 @@ func (c *change) conflict(a arrival, stones []tombstone) error {
 
 // takeStones adds tombstones to those of the key, so that no number is given again that was in use where they come from,
 // and no version comes back that they retired.
-func (c *change) takeStones(stones []tombstone) error {
+func (c *change) takeStones(ctx context.Context, stones []tombstone) error {
+	if len(stones) == 0 {
+		return nil
+	}
 	var all []tombstone
 	if c.entry != nil {
 		all = slices.Clone(c.entry.tombstones)
@@ -161,23 +164,22 @@ func (c *change) takeStones(stones []tombstone) error {
 		}
 	}
 	if len(all) == known {
-		return nil
+		return c.confirm()
 	}
 	slices.SortFunc(all, func(a, b tombstone) int { return cmp.Compare(a.Version, b.Version) })
 	data, err := encodeTombstones(c.kid, all)
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{keysDir, keyPath(c.kid)} {
-		if err := c.dir.Mkdir(dir); err != nil {
-			return classify(err)
-		}
+	if c.entry == nil {
+		err = c.first(tombstoneFile, data)
+	} else {
+		err = c.dir.Replace(tombstonePath(c.kid), data)
 	}
-	if err := c.dir.Replace(tombstonePath(c.kid), data); err != nil {
-		if c.entry == nil {
-			_ = c.dir.Remove(keyPath(c.kid))
-		}
+	c.stale = true
+	if err != nil {
 		return classify(err)
 	}
-	return nil
+	c.entry, err = c.store.index.reload(ctx, c.dir, c.kid, true)
+	return err
 }

@@ -2,16 +2,18 @@
 // is durable when it returns. What it reads may be hostile.
 //
 //	Create    a new file appears whole or not at all, and never takes the place of another; durable
+//	CreateDir a new directory appears with its first file or not at all; durable
 //	Replace   a file changes from its old content to the new in one step; durable
 //	Remove    files are gone, one after the other; durable
 //	Mkdir     a directory appears; durable
+//	Sync      names that someone else may have left without a sync are durable
 //	ReadFile  regular files of a limited size only; never follows a link out, never waits on a FIFO
 //	Lock      one holder on the machine; a process that dies lets go
 //
 // Durable means: after a power cut the file system shows the new state, given a disk that keeps what it acknowledged to
-// fsync. A new file is written and synced under a temporary name in the top of its [Dir], then linked or renamed to its
-// own name, then the directory is synced. A step that fails leaves the old state, and no temporary file unless removing
-// that fails too. One exception: if only the last sync of a directory fails, the new state stands, but may be lost in a
+// fsync, and names that no one finds there unless the directory that holds them was synced. A new file is written and
+// synced under a temporary name in the top of its [Dir], then linked or renamed to its own name, then the directory is
+// synced. A step that fails leaves the old state, and nothing temporary unless removing that fails too. One exception: if only the last sync of a directory fails, the new state stands, but may be lost in a
 // power cut; the call returns the error.
 //
 // Files are made with mode 0600, directories with 0700.
@@ -31,7 +33,7 @@ import (
 	"syscall"
 )
 
-// tempPrefix begins the name of every temporary file. It begins with a dot, as no name of a store's own does.
+// tempPrefix begins the name of every temporary file or directory. It begins with a dot, as no name of a store's own does.
 const tempPrefix = ".tmp-"
 
 // Dir is an open directory. Names are slash-separated paths below it, and reach nothing outside, also not through
@@ -96,41 +98,49 @@ func (d *Dir) Sub(name string) (*Dir, error) {
 // Path returns the whole path of name, for messages.
 func (d *Dir) Path(name string) string { return filepath.Join(d.path, filepath.FromSlash(name)) }
 
-// Create makes the file name with the given content, and its directory too if only that is missing. fs.ErrExist if
-// something stands there, whatever it is. On file systems without hard links (FAT) that check and the making are two
-// steps, so that callers must hold a lock there.
-func (d *Dir) Create(name string, data []byte) (err error) {
-	temp, err := d.stage(data)
-	if err != nil {
+// Create makes the file name with the given content. fs.ErrExist if something stands there, whatever it is. On file
+// systems without hard links (FAT) that check and the making are two steps, so that callers must hold a lock there.
+func (d *Dir) Create(name string, data []byte) error {
+	temp := tempName()
+	if err := d.stage(temp, data); err != nil {
 		return err
 	}
-	err = d.publish(temp, name)
-	made := false
-	if parent := path.Dir(name); errors.Is(err, fs.ErrNotExist) {
-		if err = d.step(Op{Kind: OpMkdir, Name: parent}, func() error { return d.root.Mkdir(parent, 0o700) }); err == nil {
-			made = true
-			err = d.publish(temp, name)
-		}
-	}
+	err := d.publish(temp, name)
 	// The link above is the new file already. What is left here is swept later if it can't be removed now.
 	_ = d.unlink(temp)
 	if err != nil {
-		if made {
-			_ = d.unlink(path.Dir(name))
-		}
 		return err
 	}
-	err = d.syncDir(path.Dir(name))
-	if made && err == nil {
-		err = d.syncDir(path.Dir(path.Dir(name)))
+	return d.syncDir(path.Dir(name))
+}
+
+// CreateDir makes the directory name with one file in it. An error if something stands there, whatever it is; fs.ErrExist
+// for a directory. An empty one may be replaced if it was made in this very moment.
+func (d *Dir) CreateDir(name, file string, data []byte) (err error) {
+	temp := tempName()
+	if err := d.mkdir(temp); err != nil {
+		return err
 	}
-	return err
+	if err = d.stage(path.Join(temp, file), data); err == nil {
+		// It follows the file's own sync, so that a journal has it already.
+		if err = d.syncDir(temp); err == nil {
+			err = d.rename(temp, name)
+		}
+		if err != nil {
+			_ = d.unlink(path.Join(temp, file))
+		}
+	}
+	if err != nil {
+		_ = d.unlink(temp)
+		return err
+	}
+	return d.syncDir(path.Dir(name))
 }
 
 // Replace gives the file name the given content, whether or not it was there.
 func (d *Dir) Replace(name string, data []byte) error {
-	temp, err := d.stage(data)
-	if err != nil {
+	temp := tempName()
+	if err := d.stage(temp, data); err != nil {
 		return err
 	}
 	if err := d.rename(temp, name); err != nil {
@@ -155,7 +165,7 @@ func (d *Dir) Remove(names ...string) error {
 
 // Mkdir makes a directory. It is no error if one is there.
 func (d *Dir) Mkdir(name string) error {
-	err := d.step(Op{Kind: OpMkdir, Name: name}, func() error { return d.root.Mkdir(name, 0o700) })
+	err := d.mkdir(name)
 	if errors.Is(err, fs.ErrExist) {
 		info, lerr := d.Lstat(name)
 		if lerr != nil {
@@ -172,19 +182,58 @@ func (d *Dir) Mkdir(name string) error {
 	return d.syncDir(path.Dir(name))
 }
 
-// Sweep removes the temporary files that a writer left when it died. The caller holds the lock of all writers, so that
-// none of them is in use.
+// Sync makes the names in directories durable, whoever gave them: a process may have died between that and its sync.
+func (d *Dir) Sync(names ...string) error {
+	for _, name := range names {
+		if err := d.syncDir(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Sweep removes what a writer left under temporary names when it died. The caller holds the lock of all writers, so that
+// none of it is in use.
 func (d *Dir) Sweep() error {
 	names, err := d.List()
 	if err != nil {
 		return err
 	}
 	for _, name := range slices.DeleteFunc(names, func(n string) bool { return !isTemp(n) }) {
-		if err := d.unlink(name); err != nil {
+		if err := d.discard(name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// discard removes a file, or a directory and the files in it.
+func (d *Dir) discard(name string) error {
+	err := d.unlink(name)
+	if !errors.Is(err, fs.ErrExist) { // which is how a directory says that it is not empty
+		return err
+	}
+	sub, err := d.Sub(name)
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	files, err := sub.List()
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if err := sub.unlink(file); err != nil {
+			return err
+		}
+	}
+	return d.unlink(name)
+}
+
+func tempName() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return tempPrefix + hex.EncodeToString(b[:])
 }
 
 func isTemp(name string) bool {
@@ -193,18 +242,15 @@ func isTemp(name string) bool {
 	return ok && err == nil
 }
 
-// stage writes data to a new temporary file, syncs it and returns its name. On an error there is no such file.
-func (d *Dir) stage(data []byte) (name string, err error) {
-	var b [8]byte
-	rand.Read(b[:])
-	name = tempPrefix + hex.EncodeToString(b[:])
+// stage writes data to the new file name and syncs it. On an error there is no such file.
+func (d *Dir) stage(name string, data []byte) (err error) {
 	var f *os.File
 	err = d.step(Op{Kind: OpCreate, Name: name}, func() error {
 		f, err = d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		return err
 	})
 	if err != nil {
-		return "", err
+		return err
 	}
 	err = d.step(Op{Kind: OpWrite, Name: name, Data: data}, func() error { _, err := f.Write(data); return err })
 	if err == nil {
@@ -215,9 +261,8 @@ func (d *Dir) stage(data []byte) (name string, err error) {
 	}
 	if err != nil {
 		_ = d.unlink(name)
-		return "", err
 	}
-	return name, nil
+	return err
 }
 
 // publish gives a staged file its name, which must be free. The temporary name may stay.
@@ -237,6 +282,10 @@ func (d *Dir) publish(temp, name string) error {
 // withoutLinks tells whether err is what a file system that has no hard links answers to link(2).
 func withoutLinks(err error) bool {
 	return errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.ENOTSUP)
+}
+
+func (d *Dir) mkdir(name string) error {
+	return d.step(Op{Kind: OpMkdir, Name: name}, func() error { return d.root.Mkdir(name, 0o700) })
 }
 
 func (d *Dir) rename(from, to string) error {
