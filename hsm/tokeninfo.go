@@ -10,10 +10,7 @@ import (
 )
 
 // tokenFlags names the flags of CK_TOKEN_INFO (PKCS#11 v3.0 section 3.2) in the order of their bits.
-var tokenFlags = []struct {
-	bit  uint
-	name string
-}{
+var tokenFlags = []flagName{
 	{pkcs11.CKF_RNG, "RNG"},
 	{pkcs11.CKF_WRITE_PROTECTED, "WRITE_PROTECTED"},
 	{pkcs11.CKF_LOGIN_REQUIRED, "LOGIN_REQUIRED"},
@@ -53,11 +50,7 @@ func readToken(p11 *pkcs11.Ctx, slot uint) TokenInfo {
 		flags:        raw.Flags,
 		maxSessions:  fewest(raw.MaxSessionCount, raw.MaxRwSessionCount),
 	}
-	for _, f := range tokenFlags {
-		if raw.Flags&f.bit != 0 {
-			t.Flags = append(t.Flags, f.name)
-		}
-	}
+	t.Flags = flagNames(tokenFlags, raw.Flags)
 	t.URI = tokenURI(t)
 	return t
 }

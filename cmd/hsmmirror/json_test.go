@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -46,12 +49,10 @@ func TestJSONSchema(t *testing.T) {
 		fmt.Fprintf(&schema, "# %s\n%s", strings.ReplaceAll(command, token, "TOKEN"), shape(t, out))
 	}
 	fmt.Fprintf(&schema, "# a key of a token, mirrored\n%s", shape(t, marshal(t, newKeyJSON(fullRef(), []byte(`{}`)))))
-	fmt.Fprintf(&schema, "# token list\n%s", printed(t, func(a *app) error {
-		return a.printTokens([]hsm.TokenInfo{{Problem: "no answer"}})
-	}))
-	fmt.Fprintf(&schema, "# token objects\n%s", printed(t, func(a *app) error {
-		return a.printObjects([]hsm.Object{{KeyType: "CKK_EC", KID: "ec", Version: 1, Bits: 256, Evidence: &provider.Evidence{}, Problem: "unreadable"}})
-	}))
+	slot := seenSlot{slot: hsm.SlotInfo{Flags: []string{"TOKEN_PRESENT"}, Problem: "no answer", Token: fullToken()}}
+	fmt.Fprintf(&schema, "# token list\n%s", printed(t, func(a *app) error { return a.printSlots([]seenSlot{slot}) }))
+	fmt.Fprintf(&schema, "# token mechanisms\n%s", printed(t, func(a *app) error { return a.printMechanisms(*slot.slot.Token) }))
+	fmt.Fprintf(&schema, "# token objects\n%s", printed(t, func(a *app) error { return a.printObjects(fullObjects(t), false) }))
 
 	golden := filepath.Join("testdata", "schema.golden")
 	if os.Getenv("UPDATE") != "" {
@@ -69,7 +70,7 @@ func documented(t *testing.T, schema string) {
 	doc, err := os.ReadFile("../../docs/json.md")
 	require.NoError(t, err)
 	for _, m := range regexp.MustCompile(`(?m)^\S*?([a-z_]+) [a-z]+$`).FindAllStringSubmatch(schema, -1) {
-		if strings.Contains(m[0], "public_jwk.") || strings.Contains(m[0], "tags.") || strings.Contains(m[0], "claims.") {
+		if strings.Contains(m[0], "public_jwk.") || strings.Contains(m[0], "tags.") || strings.Contains(m[0], "claims.") || strings.Contains(m[0], "attributes.") {
 			continue
 		}
 		require.Contains(t, string(doc), "`"+m[1]+"`", m[0])
@@ -85,6 +86,34 @@ func fullRef() provider.KeyRef {
 		Mirroring:  &provider.Mirroring{},
 		Provenance: provider.Provenance{Source: provider.Secondary},
 	}
+}
+
+// fullToken is a token that says everything.
+func fullToken() *hsm.TokenDetails {
+	return &hsm.TokenDetails{
+		TokenInfo: hsm.TokenInfo{Flags: []string{"RNG"}, URI: "pkcs11:token=demo"}, Clock: "20261123000000",
+		Mechanisms: []hsm.Mechanism{{Flags: []string{"SIGN"}, Algs: []provider.KeyAlg{provider.Ed25519}, Problem: "no answer"}},
+		Algs:       []provider.AlgSupport{{Alg: provider.Ed25519}},
+	}
+}
+
+// fullObjects are a key and a certificate of which everything is known.
+func fullObjects(t *testing.T) []hsm.ObjectInfo {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"example.org"}}
+	cert, err := x509.CreateCertificate(nil, template, template, key.Public(), key)
+	require.NoError(t, err)
+	return []hsm.ObjectInfo{{
+		Object:     hsm.Object{Class: "CKO_PRIVATE_KEY", KeyType: "CKK_EC", KID: "ec", Version: 1, Bits: 256, Problem: "unreadable"},
+		Attributes: []hsm.Attribute{{Name: "CKA_SENSITIVE", Value: true}},
+		Unreadable: []string{"CKA_START_DATE: CKR_GENERAL_ERROR"},
+		Findings:   []hsm.Finding{{Code: hsm.FindWeak, Text: "weak"}},
+	}, {
+		Object:     hsm.Object{Class: "CKO_CERTIFICATE"},
+		Attributes: []hsm.Attribute{{Name: "CKA_VALUE", Value: cert}},
+	}}
 }
 
 // do runs a command that is done, and returns what it prints.

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -93,9 +91,9 @@ func mirroringOf(ref provider.KeyRef, report mirror.Report, err error) *provider
 }
 
 func (f *adoptFlags) adoption() (hsm.Adoption, error) {
-	id, err := hex.DecodeString(strings.ReplaceAll(f.id, ":", ""))
+	id, err := parseID(f.id)
 	if err != nil {
-		return hsm.Adoption{}, usagef("", "ID %q: want hexadecimal digits, two for each byte", f.id)
+		return hsm.Adoption{}, err
 	}
 	tags, err := parseTags(f.tags)
 	if err != nil {

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/hsmmirror/hsmmirror/hsm"
 	"github.com/hsmmirror/hsmmirror/mirror"
 )
 
@@ -17,6 +20,7 @@ type options struct {
 	pinSource, store, passphraseSource string
 	mode                               string
 	failOpenReads                      bool
+	timeout                            time.Duration
 	output                             string
 }
 
@@ -24,6 +28,7 @@ type options struct {
 const (
 	outputTable = "table"
 	outputJSON  = "json"
+	outputYAML  = "yaml"
 )
 
 const envPrefix = "HSMMIRROR_"
@@ -49,11 +54,12 @@ func (o *options) register(root *cobra.Command) {
 	f.StringVar(&o.passphraseSource, "passphrase-source", "", "where the keystore's passphrase comes from, as for the PIN")
 	f.StringVar(&o.mode, "mode", "public_only", "what is mirrored: public_only, full or none")
 	f.BoolVar(&o.failOpenReads, "fail-open-reads", true, "answer reads from the mirror while the token is away")
-	f.StringVarP(&o.output, "output", "o", outputTable, "table or json")
+	f.DurationVar(&o.timeout, "timeout", hsm.DefaultTimeout, "how long one operation of the token may take")
+	f.StringVarP(&o.output, "output", "o", outputTable, "table, json or yaml")
 	f.VisitAll(func(flag *pflag.Flag) { flag.Usage += " (" + envName(flag) + ")" })
 	f.SortFlags = false
 	complete(root, "mode", "public_only", "full", "none")
-	complete(root, "output", outputTable, outputJSON)
+	complete(root, "output", outputTable, outputJSON, outputYAML)
 }
 
 // complete makes the shell offer values for a flag.
@@ -96,8 +102,11 @@ func outdone(flags *pflag.FlagSet, name string) bool {
 }
 
 func (o *options) check() error {
-	if o.output != outputTable && o.output != outputJSON {
-		return usagef("", "output %q: want table or json", o.output)
+	if o.output != outputTable && o.output != outputJSON && o.output != outputYAML {
+		return usagef("", "output %q: want table, json or yaml", o.output)
+	}
+	if o.timeout <= 0 {
+		return usagef("", "timeout %v: want a positive duration, such as 5s", o.timeout)
 	}
 	switch mirror.Mode(o.mode) {
 	case mirror.PublicOnly, mirror.Full, mirror.None:
@@ -110,7 +119,11 @@ func (o *options) check() error {
 	return nil
 }
 
-func (o *options) json() bool { return o.output == outputJSON }
+// json tells whether the output is for programs: JSON, or the same as YAML.
+func (o *options) json() bool { return o.output != outputTable }
+
+// limit is how long one call into a module may take. Commands that are run without a command line, in tests, have the default.
+func (o *options) limit() time.Duration { return cmp.Or(o.timeout, hsm.DefaultTimeout) }
 
 var errNoStore = usagef("name a token with --module and --token (or --serial, --slot), a keystore with --store, or any store with --uri; see hsmmirror --help",
 	"no store was named")

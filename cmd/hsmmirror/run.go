@@ -39,6 +39,9 @@ type app struct {
 
 // run does what args say and returns the exit code. It ends early, with an error, when ctx does.
 func run(ctx context.Context, args []string, s streams) int {
+	if len(args) == 1 && args[0] == probeArg {
+		return serveProbe(ctx, s.in)
+	}
 	a := &app{streams: s, primary: "the primary store"}
 	root := newRoot(a)
 	root.SetArgs(args)

@@ -17,6 +17,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == probeArg { // a probe of this program is this program
+		os.Exit(realMain())
+	}
 	testscript.Main(m, map[string]func(){"hsmmirror": main})
 }
 
@@ -25,6 +28,8 @@ func TestMain(m *testing.M) {
 //
 //	softhsm LABEL...     makes a throwaway SoftHSM2 with these tokens, and points the environment at the first: the
 //	                     HSMMIRROR_ variables, $PINFILE, and $TOKENDIR, without which all tokens are gone
+//	p11object NAME...    stores objects that no tool makes, see rawObjects
+//	p11serve             serves the tokens through p11-kit, and makes its client the module
 //	exits CODE COMMAND   runs a command that ends with this exit code
 //	interrupt TEXT       runs the demo and interrupts it when it prints the text
 func TestScripts(t *testing.T) {
@@ -39,17 +44,22 @@ func TestScripts(t *testing.T) {
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"softhsm":   makeTokens,
+			"p11object": storeRawObjects,
+			"p11serve":  serveTokens,
 			"exits":     exits,
 			"interrupt": interrupt,
 		},
 	})
 }
 
-// condition knows [cgo], and [softhsm]: SoftHSM2 is there and this program can load it.
+// condition knows [cgo], [p11kit]: p11-kit's server and client are there, and [softhsm]: SoftHSM2 is there and this program can load it.
 func condition(name string) (bool, error) {
 	switch name {
 	case "cgo":
 		return cgo, nil
+	case "p11kit":
+		_, err := exec.LookPath("p11-kit")
+		return err == nil && p11kitClient() != "", nil
 	case "softhsm":
 		_, err := softhsm.Find()
 		if err != nil && os.Getenv(softhsmtest.RequireEnv) != "" {

@@ -134,20 +134,19 @@ func (o *options) openKeystore(ctx context.Context) (provider.Provider, error) {
 
 // tokenConfig returns the token's configuration. A PIN source of the options counts where a URI names none.
 func (o *options) tokenConfig(ctx context.Context) (hsm.Config, error) {
-	cfg := hsm.Config{Module: o.module, Label: o.token, Serial: o.serial}
+	cfg := hsm.Config{Module: o.module, Label: o.token, Serial: o.serial, Timeout: o.timeout}
 	if o.uri != "" {
 		var err error
 		if cfg, err = hsm.ConfigFromURI(o.uri); err != nil {
 			return cfg, err
 		}
+		cfg.Timeout = o.timeout
 	}
 	if o.slot != "" {
-		n, err := strconv.ParseUint(o.slot, 0, strconv.IntSize)
-		if err != nil {
-			return cfg, usagef("", "slot %q: want a number", o.slot)
+		var err error
+		if cfg.Slot, err = o.slotID(); err != nil {
+			return cfg, err
 		}
-		slot := uint(n)
-		cfg.Slot = &slot
 	}
 	if cfg.Module == "" {
 		return cfg, usagef("hsmmirror token list --module PATH shows the tokens of a module", "no module: want --module with the path of a PKCS#11 library")

@@ -2,13 +2,11 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"unicode"
 	"unicode/utf8"
-
-	"encoding/json"
 )
 
 // Rules of the output: results on stdout; everything for a person on stderr, one line each, beginning with
@@ -31,41 +29,11 @@ func printable(s string) string {
 	return strconv.Quote(s)
 }
 
-// printJSON writes v as one line.
-func (a *app) printJSON(v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = a.out.Write(append(b, '\n'))
-	return err
-}
-
-// printTable writes rows under a header, in columns.
-func (a *app) printTable(header []string, rows [][]string) error {
-	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	for _, row := range append([][]string{header}, rows...) {
-		cells := make([]string, len(row))
-		for i, cell := range row {
-			if cells[i] = printable(cell); cell == "" {
-				cells[i] = "-"
-			}
-		}
-		fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), " "))
-	}
-	return w.Flush()
-}
-
 // field is one line of a description.
 type field struct{ name, value string }
 
 // printFields writes fields in two columns, those without a value left out.
 func (a *app) printFields(fields []field) error {
-	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	for _, f := range fields {
-		if f.value != "" {
-			fmt.Fprintf(w, "%s\t%s\n", f.name, printable(f.value))
-		}
-	}
-	return w.Flush()
+	_, err := io.WriteString(a.out, formatFields("", fields))
+	return err
 }

@@ -28,6 +28,8 @@ func hintFor(err error) string {
 	switch {
 	case errors.As(err, &usage):
 		return usage.hint
+	case errors.Is(err, errNoSuchToken):
+		return "hsmmirror token list shows the tokens that are there"
 	case errors.Is(err, provider.ErrAuth):
 		return "name the source of the PIN with --pin-source, of a keystore's passphrase with --passphrase-source; a few wrong PINs lock most tokens"
 	case errors.Is(err, provider.ErrNotFound):
