@@ -111,7 +111,9 @@ func TestWhatIsLostBesideATokenThatIsThereIsMadeAnewWithoutARestart(t *testing.T
 					_, err := token.CreateKey(ctx, provider.KeySpec{Alg: provider.ECDSAP256SHA256})
 					return err
 				}},
-				{"a key that is made by crypto11", func() error { return token.generate(ctx, record{KID: "x", Alg: provider.RSAPSSSHA256, Bits: 2048, ID: "00"}) }},
+				{"a key that is made by crypto11", func() error {
+					return token.generate(ctx, record{KID: "x", Alg: provider.RSAPSSSHA256, Bits: 2048, ID: "00"})
+				}},
 				{"a signature after that", func() error { return u.sign(ctx) }},
 			} {
 				logins, sessions := token.Stats().Logins, m.Sessions()
