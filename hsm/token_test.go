@@ -16,18 +16,20 @@ import (
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// Tokens of the tests: one that all share, two with one label, and one for what changes the whole token.
+// Tokens of the tests: one that all share, two with one label, one for what changes the whole token, and one that is used through a
+// module that fails on demand.
 const (
 	sharedToken = "shared"
 	twinToken   = "twin"
 	otherToken  = "other"
+	faultToken  = "faulty"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(child())
 	}
-	os.Exit(softhsmtest.Main(m, sharedToken, twinToken, twinToken, otherToken))
+	os.Exit(softhsmtest.Main(m, sharedToken, twinToken, twinToken, otherToken, faultToken))
 }
 
 // configFor returns a configuration for the token with a label.

@@ -1,0 +1,75 @@
+//go:build cgo && unix
+
+package hsm
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hsmmirror/hsmmirror/internal/faultmodule"
+	"github.com/hsmmirror/hsmmirror/internal/faultmodule/faultmoduletest"
+)
+
+// faulty is a Token on a module that fails on demand.
+type faulty struct {
+	*Token
+	m *faultmodule.Module
+}
+
+// faultyTimeout is the time limit of its operations.
+const faultyTimeout = 500 * time.Millisecond
+
+// newFaulty makes one that has not connected yet. At the end of the test, when no fault is left, it closes it and looks whether
+// it leaves anything behind: a goroutine, a thread in the module, a session. C_Finalize must never have been called with another
+// call inside the module.
+func newFaulty(t testing.TB, change func(*Config)) faulty {
+	t.Helper()
+	m := faultmoduletest.New(t)
+	before := runtime.NumGoroutine()
+	token, err := New(faultyConfig(t, m, change))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		m.Clear()
+		require.NoError(t, token.Close())
+		leavesNothing(t, m, before)
+	})
+	return faulty{token, m}
+}
+
+// openFaulty makes one that has connected.
+func openFaulty(t testing.TB, change func(*Config)) faulty {
+	t.Helper()
+	f := newFaulty(t, change)
+	require.NoError(t, f.Health(context.Background()))
+	return f
+}
+
+func faultyConfig(t testing.TB, m *faultmodule.Module, change func(*Config)) Config {
+	t.Helper()
+	cfg := configFor(t, faultToken)
+	cfg.Module, cfg.Timeout, cfg.RefreshAfter = m.Path, faultyTimeout, time.Hour
+	if change != nil {
+		change(&cfg)
+	}
+	return cfg
+}
+
+// leavesNothing looks at what is left of the Tokens on a module when all are closed.
+func leavesNothing(t testing.TB, m *faultmodule.Module, goroutines int) {
+	t.Helper()
+	soon(t, func() bool { return m.Inside() == 0 && m.Sessions() == 0 && runtime.NumGoroutine() <= goroutines+1 },
+		"calls inside, sessions or goroutines are left behind")
+	require.Zero(t, m.FinalizedInside(), "C_Finalize with another call inside")
+}
+
+// soon waits for what other goroutines or threads are about to do.
+func soon(t testing.TB, done func() bool, what string) {
+	t.Helper()
+	for end := time.Now().Add(recovery); !done(); time.Sleep(time.Millisecond) {
+		require.True(t, time.Now().Before(end), what)
+	}
+}
