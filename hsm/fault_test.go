@@ -29,11 +29,13 @@ const faultyTimeout = 500 * time.Millisecond
 func newFaulty(t testing.TB, change func(*Config)) faulty {
 	t.Helper()
 	m := faultmoduletest.New(t)
+	forgetRefusals()
 	before := runtime.NumGoroutine()
 	token, err := New(faultyConfig(t, m, change))
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		m.Clear()
+		forgetRefusals()
 		require.NoError(t, token.Close())
 		leavesNothing(t, m, before)
 	})
@@ -56,6 +58,13 @@ func faultyConfig(t testing.TB, m *faultmodule.Module, change func(*Config)) Con
 		change(&cfg)
 	}
 	return cfg
+}
+
+// forgetRefusals makes the process forget which PINs were refused, for tests that have good ones refused.
+func forgetRefusals() {
+	pins.mu.Lock()
+	defer pins.mu.Unlock()
+	clear(pins.m)
 }
 
 // leavesNothing looks at what is left of the Tokens on a module when all are closed.

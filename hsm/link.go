@@ -34,8 +34,8 @@ type link interface {
 	// that. It waits as long as ctx allows.
 	exclusive(ctx context.Context) (release func(), err error)
 
-	// find returns the objects that have all the given attributes, with what could be read of each. It asks the token for
-	// its info afterwards, because a token that went away may show no objects and no error.
+	// find returns the objects that have all the given attributes, with what could be read of each. It asks afterwards
+	// whether the token is there and the login lasts, because without either it may show no objects and no error.
 	find(ctx context.Context, match ...attribute) ([]*object, error)
 
 	// publicParts returns o, a private key or certificate, with what its public half can be rebuilt from.
