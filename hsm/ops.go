@@ -154,7 +154,7 @@ const randomStep = 32 << 10
 func (c *conn) random(ctx context.Context, n int) ([]byte, error) {
 	var out []byte
 	err := c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
-		for len(out) < n {
+		for out = nil; len(out) < n; {
 			step, err := c.p11.GenerateRandom(s, min(n-len(out), randomStep))
 			if err != nil {
 				return c.fail("C_GenerateRandom", err)
