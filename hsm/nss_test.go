@@ -15,7 +15,6 @@ import (
 
 	"github.com/hsmmirror/hsmmirror/internal/softhsm/softhsmtest"
 	"github.com/hsmmirror/hsmmirror/provider"
-	"github.com/hsmmirror/hsmmirror/provider/providertest"
 )
 
 const nssPIN = "1234"
@@ -93,13 +92,4 @@ func TestAModuleThatNeedsArgumentsOpensWithThem(t *testing.T) {
 	_, err = Open(ctx, other)
 	require.False(t, err == nil, "it was closed with the last Token, and opens with other arguments")
 	require.NotErrorIs(t, err, provider.ErrInvalid)
-}
-
-func TestATokenWithoutDataObjectsKeepsTheContract(t *testing.T) {
-	cfg := newNSS(t)
-	providertest.Run(t, func(t *testing.T) provider.Provider {
-		token, err := Open(context.Background(), cfg)
-		require.NoError(t, err)
-		return token
-	}, providertest.SameStore())
 }
