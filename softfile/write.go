@@ -18,9 +18,12 @@ func (s *Store) CreateKey(ctx context.Context, spec provider.KeySpec) (provider.
 	if s.vault == nil {
 		return provider.KeyRef{}, errLocked("create a key")
 	}
-	// Asked here too, so that no key is made in vain; the answer that counts is the one under the lock.
-	if _, _, err := s.find(ctx, spec.KID, 0); !errors.Is(err, provider.ErrNotFound) {
-		return provider.KeyRef{}, taken(spec.KID, err)
+	// Asked here too, so that no key is made in vain if it can be helped; the answer that counts is the one under the lock.
+	if err := s.index.refresh(ctx); err != nil {
+		return provider.KeyRef{}, err
+	}
+	if _, err := s.index.entry(spec.KID).version(spec.KID, 0); err == nil {
+		return provider.KeyRef{}, provider.Exists(spec.KID, 0)
 	}
 	key, err := generate(ctx, spec)
 	if err != nil {

@@ -193,18 +193,17 @@ func (d *Dir) Sync(names ...string) error {
 }
 
 // Sweep removes what a writer left under temporary names when it died. The caller holds the lock of all writers, so that
-// none of it is in use.
+// none of it is in use. What can't be removed keeps nothing else.
 func (d *Dir) Sweep() error {
 	names, err := d.List()
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, name := range slices.DeleteFunc(names, func(n string) bool { return !isTemp(n) }) {
-		if err := d.discard(name); err != nil {
-			return err
-		}
+		errs = append(errs, d.discard(name))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // discard removes a file, or a directory and the files in it.

@@ -202,6 +202,7 @@ func TestModes(t *testing.T) {
 
 func TestSweepTakesTemporaryFilesOnly(t *testing.T) {
 	d, path := open(t, nil)
+	require.NoError(t, os.MkdirAll(filepath.Join(path, ".tmp-0000/not/ours"), 0o700))
 	require.NoError(t, os.MkdirAll(filepath.Join(path, ".tmp-8899"), 0o700))
 	require.NoError(t, os.MkdirAll(filepath.Join(path, ".tmp-aabb"), 0o700))
 	for _, name := range []string{".tmp-0011223344556677", ".tmp-aabb/1", ".tmp-aabb/2", ".tmp-notes", ".hidden", "lock"} {
@@ -210,10 +211,10 @@ func TestSweepTakesTemporaryFilesOnly(t *testing.T) {
 	require.NoError(t, os.Symlink("keep", filepath.Join(path, ".tmp-cc")))
 	require.NoError(t, os.Mkdir(filepath.Join(path, "keep"), 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(path, "keep/1"), nil, 0o600))
-	require.NoError(t, d.Sweep())
+	require.ErrorContains(t, d.Sweep(), filepath.Join(path, ".tmp-0000/not"))
 	names, err := d.List()
 	require.NoError(t, err)
-	require.Equal(t, []string{".hidden", ".tmp-notes", "keep", "lock"}, names)
+	require.Equal(t, []string{".hidden", ".tmp-0000", ".tmp-notes", "keep", "lock"}, names)
 	require.FileExists(t, filepath.Join(path, "keep/1"), "a link is removed, not what it leads to")
 }
 
