@@ -53,12 +53,14 @@ func describe(o *object, owners map[string]*record) Object {
 	case ckoPublicKey, ckoPrivateKey, ckoSecretKey:
 		d.KeyType = keyTypeName(o.keyType)
 		owner = owners[hex.EncodeToString(o.id)]
-	}
-	if o.isRecord() {
-		r, err := parseRecord(o.recordText())
+	case ckoData:
+		if !o.isRecord() {
+			break
+		}
+		r, err := parseRecord(o.value)
 		if err != nil {
 			d.Status, d.Problem = StatusHalf, err.Error()
-			return d
+			break
 		}
 		owner = owners[r.ID]
 	}
@@ -66,7 +68,7 @@ func describe(o *object, owners map[string]*record) Object {
 		return d
 	}
 	d.KID, d.Version, d.Status = owner.KID, owner.Version, StatusOurs
-	if owner.Stage == claimed || owner.Stage == destroyed && !o.isRecord() {
+	if owner.Stage == claimed || owner.Stage == destroyed && o.class != ckoData {
 		d.Status = StatusHalf
 	}
 	return d

@@ -101,16 +101,12 @@ func (c *conn) operate(ctx context.Context, key *object, mech mechanism, data []
 	return out, nil
 }
 
-// explain tells a refused input from a dead token where the module does not: SoftHSM2 answers both with one code, and NSS answers
-// a wrong MAC with the code of some earlier call. If the token is there, it was the input.
+// explain tells a refused input from a dead token where the module answers both with one code, as SoftHSM2 does to a bad
+// ciphertext: if the token is there, it was the input.
 func (c *conn) explain(m *member, call string, err error) error {
 	failed := c.fail(call, err)
 	var e *Error
-	if !errors.As(failed, &e) {
-		return failed
-	}
-	vague := classOf(e.Code) == classDevice && call == "C_Decrypt" || call == "C_Verify" && slices.Contains([]class{classDevice, classVendor, classCaller}, classOf(e.Code))
-	if vague && c.probe(m) == nil {
+	if (call == "C_Decrypt" || call == "C_Verify") && errors.As(failed, &e) && classOf(e.Code) == classDevice && c.probe(m) == nil {
 		return e.as(provider.ErrInvalid)
 	}
 	return failed
@@ -148,18 +144,12 @@ func (c *conn) derive(ctx context.Context, key *object, peer []byte) ([]byte, er
 	return secret, nil
 }
 
-// randomStep is how many bytes one C_GenerateRandom is asked for. NSS gives no more than 64 KiB.
-const randomStep = 32 << 10
-
 func (c *conn) random(ctx context.Context, n int) ([]byte, error) {
 	var out []byte
 	err := c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
-		for out = nil; len(out) < n; {
-			step, err := c.p11.GenerateRandom(s, min(n-len(out), randomStep))
-			if err != nil {
-				return c.fail("C_GenerateRandom", err)
-			}
-			out = append(out, step...)
+		var err error
+		if out, err = c.p11.GenerateRandom(s, n); err != nil {
+			return c.fail("C_GenerateRandom", err)
 		}
 		return c.present(m)
 	})
