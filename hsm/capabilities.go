@@ -36,10 +36,16 @@ func (t *Token) Capabilities(ctx context.Context) (provider.Capabilities, error)
 		return provider.Capabilities{}, err
 	}
 	c := provider.Capabilities{Store: "pkcs11", Features: []provider.Feature{provider.FeaturePersistent, provider.FeatureNonExportable}}
+	if _, ok := keyWrapFor(mechanisms, ckfWrap, provider.RSAOAEPSHA256, 0); ok {
+		c.Features = append(c.Features, provider.FeatureExport)
+	}
 	for _, alg := range provider.Algs() {
 		s := support(alg, quirksOf(info), mechanisms)
 		if alg == provider.RSAOAEPSHA256 && s.Use && (quirksOf(info).oaepSHA1Only || t.rawOAEP.Load()) {
 			s.Note = "the token does the raw RSA step (CKM_RSA_X_509); the padding is removed in this process, in constant time"
+		}
+		if s.Use && quirksOf(info).readable(record{Alg: alg, Export: provider.ExportSecretWhenAllowed}) {
+			s.Note = "the token wraps no key of this type; one that may be exported is made with CKA_SENSITIVE false"
 		}
 		c.Algs = append(c.Algs, s)
 	}

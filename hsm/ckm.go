@@ -55,6 +55,7 @@ const (
 	ckmRSAX509                = 0x0003
 	ckmRSAPKCSOAEP            = 0x0009
 	ckmRSAPKCSPSS             = 0x000D
+	ckmSHA1                   = 0x0220
 	ckmSHA256                 = 0x0250
 	ckmSHA256HMAC             = 0x0251
 	ckmSHA384                 = 0x0260
@@ -68,9 +69,15 @@ const (
 	ckmEdDSA                  = 0x1057
 	ckmAESKeyGen              = 0x1080
 	ckmAESGCM                 = 0x1087
+	ckmAESKeyWrap             = 0x2109
+	ckmAESKeyWrapPad          = 0x210A
+	ckmAESKeyWrapKWP          = 0x210B
 
-	ckfLoginRequired = 0x04 // of CK_TOKEN_INFO
+	ckfLoginRequired = 0x04    // of CK_TOKEN_INFO
+	ckfWrap          = 0x20000 // of CK_MECHANISM_INFO
+	ckfUnwrap        = 0x40000
 
+	ckgMGF1SHA1   = 0x01
 	ckgMGF1SHA256 = 0x02
 	ckgMGF1SHA384 = 0x03
 	ckgMGF1SHA512 = 0x04

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -21,6 +22,10 @@ func (t *Token) finish(ctx context.Context, rec record) error {
 	}
 	if err := protection(rec, v.private); err != nil {
 		return err
+	}
+	if v.private != nil && v.readable() {
+		t.cfg.Logger.Warn("private key made with CKA_SENSITIVE false: it may be exported, and the token wraps no key of its type",
+			slog.String("kid", rec.KID), slog.Int("version", rec.Version), slog.String("alg", string(rec.Alg)))
 	}
 	return t.write(ctx, rec)
 }

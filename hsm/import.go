@@ -3,13 +3,15 @@ package hsm
 import (
 	"context"
 	"crypto/rsa"
+	"crypto/x509"
 	"errors"
 	"slices"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// ImportKey stores a given key on the token by C_CreateObject. ErrUnsupported if the token takes no such key.
+// ImportKey stores a given key on the token by C_CreateObject, or by C_UnwrapKey where the token refuses a private or secret key in
+// plain text. ErrUnsupported if it takes none in either way.
 func (t *Token) ImportKey(ctx context.Context, spec provider.KeySpec, material provider.KeyMaterial) (provider.KeyRef, error) {
 	if err := t.begin(ctx); err != nil {
 		return provider.KeyRef{}, err
@@ -38,19 +40,67 @@ func (t *Token) store(ctx context.Context, r record, m provider.ParsedMaterial) 
 	if err != nil {
 		return err
 	}
-	for _, template := range []func() ([]attribute, error){
-		func() ([]attribute, error) { return importPrivate(r, q, m) },
-		func() ([]attribute, error) { return importPublic(r, q, m) },
-	} {
-		attributes, err := template()
-		if err == nil && attributes != nil {
-			err = t.link.create(ctx, attributes)
-		}
-		if err != nil {
-			return importError(r, err)
-		}
+	if err := t.storePrivate(ctx, r, q, m); err != nil {
+		return err
 	}
-	return nil
+	public, err := importPublic(r, q, m)
+	if err == nil && public != nil {
+		err = t.link.create(ctx, public)
+	}
+	return importError(r, err)
+}
+
+// storePrivate stores the private or secret key, if there is one: by C_CreateObject, or, where the token refuses that, wrapped.
+func (t *Token) storePrivate(ctx context.Context, r record, q quirks, m provider.ParsedMaterial) error {
+	template, err := importPrivate(r, q, m)
+	if err != nil || template == nil {
+		return err
+	}
+	plain := t.link.create(ctx, template)
+	if !refused(plain) {
+		return plain
+	}
+	wrapped := t.storeWrapped(ctx, r, q, m)
+	if !refused(wrapped) {
+		return wrapped
+	}
+	return provider.Unsupportedf("import %q: the token takes no such %s key, neither in plain text (%v) nor wrapped (%v)", r.jwkKID(), r.Alg, plain, wrapped)
+}
+
+// storeWrapped stores the private or secret key by C_UnwrapKey.
+func (t *Token) storeWrapped(ctx context.Context, r record, q quirks, m provider.ParsedMaterial) error {
+	_, mechanisms, err := t.link.token(ctx)
+	if err != nil {
+		return err
+	}
+	k, ok := keyWrapFor(mechanisms, ckfUnwrap, r.Alg, r.Bits)
+	if !ok {
+		return provider.Unsupportedf("it lacks %s", mechanismName(ckmAESKeyWrapKWP))
+	}
+	plain, err := encodePrivate(m)
+	if err != nil {
+		return err
+	}
+	defer clear(plain)
+	return k.underKEK(func(w wrapping) error {
+		wrapped, err := k.wrap(w.kek, plain)
+		if err != nil {
+			return err
+		}
+		return t.link.unwrap(ctx, w, wrapped, privateHeader(r, q, m))
+	})
+}
+
+// encodePrivate returns a private key as PKCS #8, a symmetric one as its bytes.
+func encodePrivate(m provider.ParsedMaterial) ([]byte, error) {
+	if m.Private == nil {
+		return slices.Clone(m.Symmetric.Expose()), nil
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(m.Private)
+	if err != nil {
+		return nil, provider.Unsupportedf("PKCS #8 of a %T", m.Private)
+	}
+	return der, nil
 }
 
 // importError says what it means that the token refuses an object whose values were checked.
@@ -61,16 +111,24 @@ func importError(r record, err error) error {
 	return err
 }
 
+// privateHeader describes the private or secret key object but for the key itself.
+func privateHeader(r record, q quirks, m provider.ParsedMaterial) []attribute {
+	class := uint(ckoPrivateKey)
+	if m.Private == nil {
+		class = ckoSecretKey
+	}
+	return append(r.privateTemplate(q), attribute{ckaClass, class}, attribute{ckaKeyType, q.keyTypeOf(r.Alg)})
+}
+
 // importPrivate describes the private or secret key object; nil if there is none.
 func importPrivate(r record, q quirks, m provider.ParsedMaterial) ([]attribute, error) {
+	template := privateHeader(r, q, m)
 	if !m.Symmetric.Empty() {
-		return append(r.privateTemplate(), attribute{ckaClass, uint(ckoSecretKey)}, attribute{ckaKeyType, q.keyTypeOf(r.Alg)},
-			attribute{ckaValue, slices.Clone(m.Symmetric.Expose())}), nil
+		return append(template, attribute{ckaValue, slices.Clone(m.Symmetric.Expose())}), nil
 	}
 	if m.Private == nil {
 		return nil, nil
 	}
-	template := append(r.privateTemplate(), attribute{ckaClass, uint(ckoPrivateKey)}, attribute{ckaKeyType, q.keyTypeOf(r.Alg)})
 	if r.Alg.KeyType() != "RSA" { // the public half first: nothing fails after the secret was copied
 		params, _, err := encodeECPublic(m.Public)
 		if err != nil {

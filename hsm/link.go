@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -65,6 +66,18 @@ type link interface {
 	// random returns n bytes of C_GenerateRandom. It asks the token for its info afterwards, because a module may go on making
 	// random bytes by itself when the token is away.
 	random(ctx context.Context, n int) ([]byte, error)
+
+	// wrap returns key, a private or secret key, as C_WrapKey gives it. provider.ErrNotExportable for a key whose CKA_EXTRACTABLE
+	// is false, also on a module that would hand it out; errNoKEK if the token does not take w.kek in this way.
+	wrap(ctx context.Context, w wrapping, key *object) ([]byte, error)
+
+	// value returns the CKA_VALUE of a private key that has CKA_SENSITIVE false and CKA_EXTRACTABLE true;
+	// provider.ErrNotExportable of any other.
+	value(ctx context.Context, key *object) ([]byte, error)
+
+	// unwrap stores a key that was wrapped in this process (C_UnwrapKey). The template is its own from then on. errNoKEK as for
+	// wrap.
+	unwrap(ctx context.Context, w wrapping, wrapped []byte, template []attribute) error
 
 	// close ends the connection. It waits for calls in flight no longer than the time limit.
 	close() error
@@ -153,3 +166,16 @@ func (m mechanism) clone() mechanism {
 
 // errMoved means that an object was found on an earlier connection. Find it again.
 var errMoved = fmt.Errorf("%w: the object was found on an earlier connection", provider.ErrUnavailable)
+
+// wrapping is how a key goes out of the token or into it: wrapped by a mechanism without parameters under kek, an AES key. The
+// token has kek as a session object for as long as the call lasts; the caller wipes it when the method has returned.
+type wrapping struct {
+	mechanism uint
+	kek       []byte
+	// transport: kek goes to the token encrypted (RSAES-OAEP) to a pair that is made there for this, which may take as long as
+	// any generation of a key. Otherwise it goes there in plain text, by C_CreateObject.
+	transport bool
+}
+
+// errNoKEK means that the token takes no AES key in plain text. Have it transported.
+var errNoKEK = errors.New("the token takes no AES key in plain text")

@@ -101,12 +101,15 @@ func (c *conn) operate(ctx context.Context, key *object, mech mechanism, data []
 	return out, nil
 }
 
+// takesInput are the calls that can fail for what they are given, and do so with a code of classDevice on some modules.
+var takesInput = []string{"C_Decrypt", "C_Verify", "C_WrapKey", "C_UnwrapKey"}
+
 // explain tells a refused input from a dead token where the module answers both with one code, as SoftHSM2 does to a bad
 // ciphertext: if the token is there, it was the input.
 func (c *conn) explain(m *member, call string, err error) error {
 	failed := c.fail(call, err)
 	var e *Error
-	if (call == "C_Decrypt" || call == "C_Verify") && errors.As(failed, &e) && classOf(e.Code) == classDevice && c.probe(m) == nil {
+	if slices.Contains(takesInput, call) && errors.As(failed, &e) && classOf(e.Code) == classDevice && c.probe(m) == nil {
 		return e.as(provider.ErrInvalid)
 	}
 	return failed

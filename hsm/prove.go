@@ -3,7 +3,10 @@ package hsm
 import (
 	"bytes"
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/ecdh"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -100,4 +103,34 @@ func proveMAC(ctx context.Context, m *mac, nonce []byte) (bool, error) {
 		return false, err
 	}
 	return len(code) == sha256.Size, m.Verify(ctx, nonce, code)
+}
+
+// agrees tells whether the secret key on the token is the given one, by what both make of a nonce. A key whose uses forbid that is
+// taken for it.
+func (h held) agrees(ctx context.Context, key []byte) (bool, error) {
+	nonce := make([]byte, 32)
+	rand.Read(nonce)
+	switch {
+	case h.v.Alg == provider.HMACSHA256 && h.ref.Allows(provider.UseSign):
+		code, err := (&mac{h}).Sum(ctx, nonce)
+		own := hmac.New(sha256.New, key)
+		own.Write(nonce)
+		return hmac.Equal(code, own.Sum(nil)), err
+	case h.v.Alg == provider.AES256GCM && h.ref.Allows(provider.UseEncrypt):
+		message, err := (&aead{h}).Encrypt(ctx, nonce, nil)
+		if err != nil {
+			return false, err
+		}
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			return false, err
+		}
+		gcm, err := cipher.NewGCM(block)
+		if err != nil {
+			return false, err
+		}
+		plain, err := gcm.Open(nil, message[:gcmNonce], message[gcmNonce:], nil)
+		return err == nil && bytes.Equal(plain, nonce), nil
+	}
+	return true, nil
 }

@@ -16,12 +16,15 @@ type quirks struct {
 	// forgetsOthers: when it stores an object while another process does, it may not show the other's until something else
 	// is stored. Writers of one host then take turns (link.exclusive).
 	forgetsOthers bool
+	// wrapsNoEdwards: C_WrapKey and C_UnwrapKey refuse its CKK_EC_EDWARDS keys (CKR_KEY_NOT_WRAPPABLE, CKR_FUNCTION_FAILED). Those that
+	// may be exported are made with CKA_SENSITIVE false, and read.
+	wrapsNoEdwards bool
 }
 
 // quirksOf returns the quirks of a module by what its tokens say of themselves, which also comes through p11-kit's remoting.
 func quirksOf(t TokenInfo) quirks {
 	if t.Manufacturer == "SoftHSM project" { // 2.6.1 and 2.7.0 were tried
-		return quirks{oaepSHA1Only: true, montgomeryIsEdwards: true, forgetsOthers: true}
+		return quirks{oaepSHA1Only: true, montgomeryIsEdwards: true, forgetsOthers: true, wrapsNoEdwards: true}
 	}
 	return quirks{}
 }
@@ -41,6 +44,12 @@ func (q quirks) keyTypeOf(a provider.KeyAlg) uint {
 		return ckkAES
 	}
 	return ckkGenericSecret
+}
+
+// readable tells whether the private key of a version has to be made with CKA_SENSITIVE false: it may be exported, and the token
+// can't wrap it.
+func (q quirks) readable(r record) bool {
+	return r.Export == provider.ExportSecretWhenAllowed && q.wrapsNoEdwards && r.Alg.KeyType() == "OKP"
 }
 
 // quirks returns those of the token's module.

@@ -30,7 +30,7 @@ func (t *Token) generate(ctx context.Context, r record) error {
 	if err != nil {
 		return err
 	}
-	g := generation{bits: r.Bits, private: r.privateTemplate()}
+	g := generation{bits: r.Bits, private: r.privateTemplate(q)}
 	if r.Alg.Class() == provider.Asymmetric {
 		g.public = r.publicTemplate()
 	}
@@ -56,9 +56,9 @@ func (t *Token) generate(ctx context.Context, r record) error {
 }
 
 // privateTemplate describes the private or secret key of a version.
-func (r record) privateTemplate() []attribute {
+func (r record) privateTemplate(q quirks) []attribute {
 	return append(r.commonTemplate(false),
-		attribute{ckaPrivate, true}, attribute{ckaSensitive, true}, attribute{ckaExtractable, r.Export == provider.ExportSecretWhenAllowed})
+		attribute{ckaPrivate, true}, attribute{ckaSensitive, !q.readable(r)}, attribute{ckaExtractable, r.Export == provider.ExportSecretWhenAllowed})
 }
 
 // publicTemplate describes the public key of a version.

@@ -35,6 +35,7 @@ var (
 	_ provider.Encrypting     = (*Token)(nil)
 	_ provider.Authenticating = (*Token)(nil)
 	_ provider.KeyAgreement   = (*Token)(nil)
+	_ provider.Exporting      = (*Token)(nil)
 	_ provider.Checking       = (*Token)(nil)
 	_ provider.Resolving      = (*Token)(nil)
 )

@@ -1,0 +1,62 @@
+//go:build cgo
+
+package hsm
+
+import (
+	"context"
+	"testing"
+)
+
+// detour is a token's link that the test can make answer otherwise than the token does.
+type detour struct {
+	link
+	mechanisms func(map[uint]mechanismInfo) map[uint]mechanismInfo
+	onCreate   func(template []attribute) error // refuses objects
+	onWrap     func(w wrapping, key *object) (*object, error)
+	onUnwrap   func(w wrapping) error
+}
+
+func (d *detour) token(ctx context.Context) (TokenInfo, map[uint]mechanismInfo, error) {
+	info, mechanisms, err := d.link.token(ctx)
+	if d.mechanisms != nil {
+		mechanisms = d.mechanisms(mechanisms)
+	}
+	return info, mechanisms, err
+}
+
+func (d *detour) create(ctx context.Context, template []attribute) error {
+	if d.onCreate != nil {
+		if err := d.onCreate(template); err != nil {
+			return err
+		}
+	}
+	return d.link.create(ctx, template)
+}
+
+func (d *detour) wrap(ctx context.Context, w wrapping, key *object) ([]byte, error) {
+	if d.onWrap != nil {
+		var err error
+		if key, err = d.onWrap(w, key); err != nil {
+			return nil, err
+		}
+	}
+	return d.link.wrap(ctx, w, key)
+}
+
+func (d *detour) unwrap(ctx context.Context, w wrapping, wrapped []byte, template []attribute) error {
+	if d.onUnwrap != nil {
+		if err := d.onUnwrap(w); err != nil {
+			return err
+		}
+	}
+	return d.link.unwrap(ctx, w, wrapped, template)
+}
+
+// openDetour opens the shared token behind a detour.
+func openDetour(t *testing.T) (*Token, *detour) {
+	t.Helper()
+	token := open(t, sharedToken)
+	d := &detour{link: token.link}
+	token.link = d
+	return token, d
+}
