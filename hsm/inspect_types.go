@@ -1,8 +1,10 @@
 package hsm
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -163,4 +165,46 @@ func (o ObjectInfo) Attribute(name string) any {
 func (o ObjectInfo) Is(name string) bool {
 	b, ok := o.Attribute(name).(bool)
 	return ok && b
+}
+
+// Trial says how much a token is tried.
+type Trial struct {
+	Algs     []provider.KeyAlg // those to try; empty: all that its mechanisms are for
+	Sessions int               // how many sessions sign at once in the last measurement; 0: 4
+	Time     time.Duration     // of each measurement; 0: 250 ms
+}
+
+// The steps of a trial, in order. A step of an algorithm has its name.
+const (
+	TrialLogin  = "login"
+	TrialRandom = "random"
+	TrialData   = "data"
+	TrialSpeed  = "speed"
+)
+
+// TrialResult is what came of one step.
+type TrialResult struct {
+	Step    string
+	Text    string // what was seen
+	Failure string // why the step failed; empty if it did not
+	// Refused tells that the failure is an answer of the token, such as an algorithm that it lists and does not do, and no outage.
+	Refused bool
+	// Auth tells that the failure is a refused PIN.
+	Auth bool
+}
+
+// Try works with a token as a service does, with session objects alone, which are gone when it returns: it logs in, draws random
+// bytes, makes a key for each algorithm, signs with it, verifies in this process, decrypts, stores a data object, and measures. Each
+// result is handed to report. Try goes on after a step that failed unless the rest can't be tried without it. As for the rest it
+// is as [InspectObjects].
+func Try(ctx context.Context, cfg Config, trial Trial, trace Trace, report func(TrialResult)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	cfg, err := cfg.normalize()
+	if err != nil {
+		return err
+	}
+	trial.Sessions, trial.Time = cmp.Or(trial.Sessions, 4), cmp.Or(trial.Time, 250*time.Millisecond)
+	return try(ctx, cfg, trial, trace, report)
 }

@@ -20,3 +20,5 @@ func inspectModule(string, string, Trace) (ModuleInfo, error) { return ModuleInf
 func inspectObjects(context.Context, Config, Trace) (TokenObjects, error) {
 	return TokenObjects{}, errNoCgo
 }
+
+func try(context.Context, Config, Trial, Trace, func(TrialResult)) error { return errNoCgo }

@@ -30,6 +30,11 @@ func (t *Token) generate(ctx context.Context, r record) error {
 	if err != nil {
 		return err
 	}
+	return t.link.generate(ctx, r.generation(q))
+}
+
+// generation says how to make the key on a module with the given quirks.
+func (r record) generation(q quirks) generation {
 	g := generation{bits: r.Bits, private: r.privateTemplate(q)}
 	if r.Alg.Class() == provider.Asymmetric {
 		g.public = r.publicTemplate()
@@ -52,7 +57,7 @@ func (t *Token) generate(ctx context.Context, r record) error {
 		g.public = append(g.public, attribute{ckaKeyType, q.keyTypeOf(r.Alg)}, attribute{ckaECParams, c.oid})
 		g.private = append(g.private, attribute{ckaKeyType, q.keyTypeOf(r.Alg)})
 	}
-	return t.link.generate(ctx, g)
+	return g
 }
 
 // privateTemplate describes the private or secret key of a version.

@@ -53,6 +53,11 @@ func TestJSONSchema(t *testing.T) {
 	fmt.Fprintf(&schema, "# token list\n%s", printed(t, func(a *app) error { return a.printSlots([]seenSlot{slot}) }))
 	fmt.Fprintf(&schema, "# token mechanisms\n%s", printed(t, func(a *app) error { return a.printMechanisms(*slot.slot.Token) }))
 	fmt.Fprintf(&schema, "# token objects\n%s", printed(t, func(a *app) error { return a.printObjects(fullObjects(t), false) }))
+	fmt.Fprintf(&schema, "# token doctor\n%s", printed(t, func(a *app) error {
+		d := &doctor{app: a}
+		d.warn("keys", "rotate", "it is old")
+		return d.conclude()
+	}))
 
 	golden := filepath.Join("testdata", "schema.golden")
 	if os.Getenv("UPDATE") != "" {

@@ -26,11 +26,7 @@ func (s *specFlags) register(cmd *cobra.Command) {
 	f.StringVar(&s.label, "label", "", "a note for people")
 	f.StringArrayVar(&s.tags, "tag", nil, "a note for programs, `NAME=VALUE`; may be repeated")
 	f.SortFlags = false
-	algs := make([]string, 0, len(provider.Algs()))
-	for _, alg := range provider.Algs() {
-		algs = append(algs, string(alg))
-	}
-	complete(cmd, "alg", algs...)
+	complete(cmd, "alg", algNames()...)
 	complete(cmd, "export-policy", "none", "public_only", "secret_when_allowed")
 }
 

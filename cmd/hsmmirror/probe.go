@@ -29,6 +29,7 @@ type probeRequest struct {
 	Module   string
 	InitArgs string      // as in hsm.Config
 	Objects  *probeToken // nil: the module and its slots
+	Trial    *hsm.Trial  // nil: look only
 }
 
 // probeToken is the token to look at, and how. A PIN goes through the pipe, and stands in no argument and no environment.
@@ -44,6 +45,8 @@ type probeEvent struct {
 	Call    string            // it is about to be made
 	Module  *hsm.ModuleInfo   // the answer about a module
 	Objects *hsm.TokenObjects // the answer about a token's objects
+	Trial   *hsm.TrialResult  // of one step of a trial; others follow
+	Done    bool              // the end of a trial
 	Failure *probeFailure     // the answer is an error
 }
 
@@ -81,6 +84,7 @@ func (f *probeFailure) Unwrap() error {
 // errModule is what a module that crashed, hung or ended the process makes of every question.
 type errModule struct {
 	path, call, what string
+	hung             bool
 }
 
 func (e *errModule) Error() string {
@@ -109,11 +113,11 @@ func (a *app) probe(ctx context.Context, req probeRequest, each func(probeEvent)
 	case !errors.Is(failure, errNoAnswer):
 		return failure
 	case hung:
-		return &errModule{req.Module, last, fmt.Sprintf("did not come back within %v", a.options.limit())}
+		return &errModule{req.Module, last, fmt.Sprintf("did not come back within %v", a.options.limit()), true}
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return &errModule{req.Module, last, "crashed the process that looked at it" + crashReason(cmd.Stderr.(*headBuffer), werr)}
+	return &errModule{req.Module, last, "crashed the process that looked at it" + crashReason(cmd.Stderr.(*headBuffer), werr), false}
 }
 
 // errNoAnswer means that a probe ended before it had answered.
@@ -185,7 +189,7 @@ func followProbe(ctx context.Context, cancel func(), req probeRequest, events io
 				return last, false, m.event.Failure
 			case m.event.Call != "":
 				last = m.event.Call
-			default:
+			case !m.event.Done:
 				each(m.event)
 			}
 			if m.event.last() {
@@ -202,7 +206,7 @@ func followProbe(ctx context.Context, cancel func(), req probeRequest, events io
 
 // last tells whether the event ends the stream.
 func (e probeEvent) last() bool {
-	return e.Module != nil || e.Objects != nil || e.Failure != nil
+	return e.Module != nil || e.Objects != nil || e.Done || e.Failure != nil
 }
 
 // headBuffer keeps the first bytes that are written to it.

@@ -44,6 +44,12 @@ func (r probeRequest) serve(ctx context.Context, send func(probeEvent)) error {
 			return err
 		}
 		send(probeEvent{Module: &m})
+	case r.Trial != nil:
+		err := hsm.Try(ctx, r.config(), *r.Trial, trace, func(result hsm.TrialResult) { send(probeEvent{Trial: &result}) })
+		if err != nil {
+			return err
+		}
+		send(probeEvent{Done: true})
 	default:
 		t, err := hsm.InspectObjects(ctx, r.config(), trace)
 		if err != nil {

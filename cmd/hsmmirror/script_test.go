@@ -30,6 +30,8 @@ func TestMain(m *testing.M) {
 //	                     HSMMIRROR_ variables, $PINFILE, and $TOKENDIR, without which all tokens are gone
 //	p11object NAME...    stores objects that no tool makes, see rawObjects
 //	p11serve             serves the tokens through p11-kit, and makes its client the module
+//	fault KIND [CALL]    puts a module that fails on demand before the tokens', and makes it fail: crash or hang in a call,
+//	                     fail CALL CODE, removed, flags SET, or well again
 //	exits CODE COMMAND   runs a command that ends with this exit code
 //	interrupt TEXT       runs the demo and interrupts it when it prints the text
 func TestScripts(t *testing.T) {
@@ -46,6 +48,7 @@ func TestScripts(t *testing.T) {
 			"softhsm":   makeTokens,
 			"p11object": storeRawObjects,
 			"p11serve":  serveTokens,
+			"fault":     injectFault,
 			"exits":     exits,
 			"interrupt": interrupt,
 		},

@@ -17,7 +17,7 @@ no hsmmirror needs to have been there before. Without --module all modules are
 looked at that p11-kit has configured, and those in well-known places. Each is
 loaded by a process of its own, so one that crashes or hangs spoils nothing but
 its own answer.`,
-	}, newTokenList(a), newTokenInfo(a), newTokenMechanisms(a), newTokenObjects(a))
+	}, newTokenList(a), newTokenInfo(a), newTokenMechanisms(a), newTokenObjects(a), newTokenDoctor(a))
 }
 
 // withToken is withStore for commands that work on the token itself.

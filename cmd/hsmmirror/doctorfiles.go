@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/hsmmirror/hsmmirror/internal/modpath"
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+func modpathOf(path string) modpath.Module { return modpath.Module{Path: path} }
+
+// moduleFile looks who can replace a module: whoever can runs as whoever loads it.
+func (d *doctor) moduleFile(path string) {
+	if !filepath.IsAbs(path) {
+		d.ok("module", "%s, found by the dynamic linker", path)
+		return
+	}
+	if who := writers(path); who != "" {
+		d.failed("module", "take the right away: who can replace the module gets the PIN", "%s", who)
+		return
+	}
+	d.ok("module", "%s", path)
+}
+
+// keystore looks at the directory of the software keystore and what stands in it.
+func (d *doctor) keystore(ctx context.Context) {
+	dir := d.options.store
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		d.warn("keystore", "hsmmirror key create makes it", "there is no directory %s yet", dir)
+		return
+	case err != nil || !info.IsDir():
+		d.failed("keystore", "name a directory with --store", "%s is no directory that can be read", dir)
+		return
+	}
+	if who := writers(dir); who != "" {
+		d.failed("keystore", "chmod 0700: who can write there can take keys out of the JWK Set", "%s", who)
+	} else {
+		d.ok("keystore", "%s, written by its owner alone", dir)
+	}
+	p, err := d.options.openKeystore(ctx)
+	if err != nil {
+		d.failed("keystore", "look at the directory", "%v", err)
+		return
+	}
+	defer d.close(p)
+	d.records(ctx, p)
+}
+
+func (d *doctor) records(ctx context.Context, p provider.Provider) {
+	keys, err := p.ListKeys(ctx)
+	if err != nil {
+		d.failed("records", "look at the directory", "%v", err)
+		return
+	}
+	for _, problem := range keys.Problems {
+		d.failed("records", "put the file back from a backup, or reconcile the mirror with the token there", "%v", problem)
+	}
+	for _, ref := range keys.Keys {
+		if ahead := time.Until(ref.Created); ahead > clockSkew {
+			d.warn("clock", "set this machine's clock", "%s was made %v from now", ref.JWKKID(), ahead.Round(time.Second))
+		}
+	}
+	if len(keys.Problems) == 0 {
+		d.ok("records", "%d keys, all readable", len(keys.Keys))
+	}
+}
+
+// writers says who else than its owner and root can write a file or directory, or put another in its place; empty if nobody.
+func writers(path string) string {
+	path, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	for first := true; ; first = false {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err.Error()
+		}
+		mode := info.Mode()
+		sticky := !first && mode&fs.ModeSticky != 0 // as /tmp: others add, and can't replace
+		if mode.Perm()&0o022 != 0 && !sticky {
+			return fmt.Sprintf("others than its owner can write %s (mode %#o)", path, mode.Perm())
+		}
+		if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 && int(owner.Uid) != os.Getuid() && !sticky {
+			return fmt.Sprintf("another user (uid %d) owns %s", owner.Uid, path)
+		}
+		parent := filepath.Dir(path)
+		if parent == path {
+			return ""
+		}
+		path = parent
+	}
+}
