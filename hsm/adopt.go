@@ -81,7 +81,7 @@ func (t *Token) adoptable(ctx context.Context, a Adoption) (*object, []*object, 
 	}
 	var found []*object
 	for _, o := range objects {
-		isKey := o.class == ckoPrivateKey || o.class == ckoSecretKey
+		isKey := o.class == ckoPrivateKey || o.class == ckoSecretKey && !o.isCarrier()
 		if isKey && (len(a.ID) == 0 || bytes.Equal(o.id, a.ID)) && (a.Label == "" || o.label == a.Label) {
 			found = append(found, o)
 		}

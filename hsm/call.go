@@ -35,6 +35,14 @@ func (c *conn) enter(ctx context.Context, m *member, f func(*member) error) erro
 		return c.late(ctx, "the module was not free")
 	}
 	defer c.lib.gate.leave()
+	if turn := c.lib.turn; turn != nil {
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		case <-ctx.Done():
+			return c.late(ctx, "the module was not free")
+		}
+	}
 	if c.lib.members[c] != m {
 		return errEpoch
 	}

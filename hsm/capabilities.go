@@ -58,22 +58,45 @@ func support(alg provider.KeyAlg, q quirks, mechanisms map[uint]mechanismInfo) p
 	if n.create == ckmECMontgomeryKeyPairGen && q.montgomeryIsEdwards {
 		n.create = ckmECEdwardsKeyPairGen
 	}
-	_, s.Use = mechanisms[n.use]
-	s.Import = s.Use
-	if !s.Use {
-		s.Missing = mechanismName(n.use)
+	if s.Missing = q.unusable(alg, n, mechanisms); s.Missing != "" {
 		return s
 	}
+	s.Use, s.Import = true, !q.noImport
 	info, ok := mechanisms[n.create]
 	if !ok {
 		s.Missing = mechanismName(n.create)
 		return s
 	}
 	s.MinBits, s.MaxBits = sizes(alg, n, info)
+	if alg == provider.HMACSHA256 && q.maxGeneratedSecret > 0 {
+		s.MaxBits = min(s.MaxBits, q.maxGeneratedSecret)
+	}
 	if s.Create = s.MinBits <= s.MaxBits; !s.Create {
 		s.MinBits, s.MaxBits, s.Missing = 0, 0, mechanismName(n.create)+" of this size"
+		return s
+	}
+	if !s.Import {
+		s.Missing = "C_CreateObject for keys"
 	}
 	return s
+}
+
+// unusable says what keeps keys of an algorithm from being used, if anything does. The curve of X25519 shows in the mechanism that
+// makes its keys alone.
+func (q quirks) unusable(alg provider.KeyAlg, n need, mechanisms map[uint]mechanismInfo) string {
+	_, uses := mechanisms[n.use]
+	_, creates := mechanisms[n.create]
+	switch {
+	case !uses:
+		return mechanismName(n.use)
+	case alg == provider.X25519 && !creates:
+		return mechanismName(n.create)
+	case alg.Class() == provider.Symmetric && q.noSecretKeys:
+		return "C_GenerateKey, though it lists " + mechanismName(n.use)
+	case alg == provider.AES256GCM && q.noGCMEncrypt:
+		return "an encryption by " + mechanismName(n.use) + " that says how long its answer is"
+	}
+	return ""
 }
 
 // sizes returns the sizes in bits that both the algorithm and the mechanism allow. A mechanism without an upper bound gives
@@ -106,14 +129,14 @@ func (t *Token) canCreate(ctx context.Context, spec provider.KeySpec) error {
 	return nil
 }
 
-// canUse returns provider.ErrUnsupported, with the missing mechanism, if the token can't work with keys of alg.
-func (t *Token) canUse(ctx context.Context, alg provider.KeyAlg) error {
+// canImport returns provider.ErrUnsupported, with what is missing, if the token can't take a key from outside or work with it.
+func (t *Token) canImport(ctx context.Context, alg provider.KeyAlg) error {
 	info, mechanisms, err := t.link.token(ctx)
 	if err != nil {
 		return err
 	}
-	if s := support(alg, quirksOf(info), mechanisms); !s.Use {
-		return provider.Unsupportedf("use a %s key: the token lacks %s", alg, s.Missing)
+	if s := support(alg, quirksOf(info), mechanisms); !s.Import {
+		return provider.Unsupportedf("import a %s key: the token lacks %s", alg, s.Missing)
 	}
 	return nil
 }

@@ -58,13 +58,13 @@ func (c *conn) ask(m *member) error {
 	limit := min(c.cfg.Timeout, c.cfg.pace.probe)
 	ctx, cancel := context.WithTimeoutCause(c.life, limit, timeLimit(limit))
 	defer cancel()
-	if !m.alone {
+	if cap(m.slots) > 1 {
 		return c.fly(ctx, m, limit, c.probe, func(error) {})
 	}
 	select {
 	case m.slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil // an operation has the only session, and is watched itself
+		return nil // the only operation that there can be is under way, and is watched itself
 	}
 	return c.fly(ctx, m, limit, c.probe, func(error) { <-m.slots })
 }

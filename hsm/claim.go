@@ -3,7 +3,6 @@ package hsm
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"time"
 
@@ -38,7 +37,7 @@ func (t *Token) claim(ctx context.Context, rec record, k *key, first bool) error
 	if err := t.write(ctx, rec); err != nil {
 		return err
 	}
-	objects, err := t.link.find(ctx, recordsOf(rec.KID)...)
+	objects, err := t.findRecords(ctx, rec.KID)
 	if err != nil {
 		return err
 	}
@@ -53,17 +52,4 @@ func (t *Token) claim(ctx context.Context, rec record, k *key, first bool) error
 		return fmt.Errorf("%q: %w", rec.KID, errClaimed)
 	}
 	return nil
-}
-
-// write puts a record on the token.
-func (t *Token) write(ctx context.Context, rec record) error {
-	template, err := rec.template()
-	if err != nil {
-		return err
-	}
-	err = t.link.create(ctx, template)
-	if errors.Is(err, provider.ErrInvalid) || errors.Is(err, provider.ErrUnsupported) {
-		return provider.Unsupportedf("store the record of %q: the token takes no private data object: %v", rec.KID, err)
-	}
-	return err
 }

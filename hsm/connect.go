@@ -56,7 +56,7 @@ func (c *conn) prepare(m *member) error {
 	if m.login, err = c.p11.OpenSession(m.info.Slot, sessionFlags(m.info)); err != nil {
 		return c.fail("C_OpenSession", err)
 	}
-	m.slots = make(chan struct{}, sessionLimit(c.cfg.Sessions, m.info.maxSessions))
+	m.slots = make(chan struct{}, c.poolSize(m.info))
 	if m.alone = m.info.maxSessions == 1; m.alone {
 		m.idle, m.opened = []parked{{s: m.login}}, 1
 	}
@@ -119,6 +119,14 @@ func (c *conn) logInFor(m *member, s pkcs11.SessionHandle) error {
 		return fmt.Errorf("%w: token %s: the key wants the PIN for each operation (CKA_ALWAYS_AUTHENTICATE): want a PIN", provider.ErrAuth, quote(m.info.Label))
 	}
 	return c.pin.repeat(m.info, login)
+}
+
+// poolSize returns how many operations may be under way at once.
+func (c *conn) poolSize(t TokenInfo) int {
+	if quirksOf(t).oneCallAtATime {
+		return 1
+	}
+	return sessionLimit(c.cfg.Sessions, t.maxSessions)
 }
 
 func (c *conn) readMechanisms(slot uint) (map[uint]mechanismInfo, error) {

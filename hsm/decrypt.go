@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"io"
+	"math/big"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -42,8 +43,8 @@ func (d *decrypter) DecryptContext(ctx context.Context, ciphertext []byte, opts 
 		return nil, err
 	}
 	public, ok := d.v.public.(*rsa.PublicKey)
-	if !ok || len(ciphertext) != public.Size() {
-		return nil, errOAEP
+	if !ok || len(ciphertext) != public.Size() || new(big.Int).SetBytes(ciphertext).Cmp(public.N) >= 0 {
+		return nil, errOAEP // a module may call the last of these a bad argument, as NSS does
 	}
 	q, err := d.t.quirks(ctx)
 	if err != nil {
@@ -96,8 +97,10 @@ func refusesParameters(err error) bool {
 		return false
 	}
 	switch codeName(e.Code) {
-	case "CKR_ARGUMENTS_BAD", "CKR_MECHANISM_PARAM_INVALID", "CKR_MECHANISM_INVALID":
+	case "CKR_MECHANISM_PARAM_INVALID", "CKR_MECHANISM_INVALID":
 		return true
+	case "CKR_ARGUMENTS_BAD": // at the end it may be the ciphertext that is meant
+		return e.Call == "C_DecryptInit"
 	}
 	return false
 }

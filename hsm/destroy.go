@@ -81,7 +81,7 @@ func (t *Token) restore(ctx context.Context, r *located, why error) error {
 	if provider.IsOutage(why) || ctx.Err() != nil {
 		return why
 	}
-	objects, err := t.link.find(ctx, recordsOf(r.KID)...)
+	objects, err := t.findRecords(ctx, r.KID)
 	if err != nil {
 		return why
 	}

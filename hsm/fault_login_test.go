@@ -12,8 +12,6 @@ import (
 	"github.com/miekg/pkcs11"
 	"github.com/stretchr/testify/require"
 
-	"github.com/hsmmirror/hsmmirror/internal/faultmodule"
-	"github.com/hsmmirror/hsmmirror/internal/softhsm/softhsmtest"
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
@@ -91,39 +89,6 @@ func TestATokenOnTheBrinkAfterAnOutage(t *testing.T) {
 	require.Zero(t, calls["C_Login"])
 }
 
-func TestATokenThatNeedsNoLogin(t *testing.T) {
-	f := newFaulty(t, func(c *Config) { c.PIN = nil })
-	require.NoError(t, f.m.SetPIN(softhsmtest.Token(t, faultToken).PIN))
-	f.m.SetTokenFlags(0, pkcs11.CKF_LOGIN_REQUIRED)
-	calls := f.m.During(func() {
-		u := newUser(t, f.Token)
-		require.NoError(t, u.sign(context.Background()))
-	})
-	require.Zero(t, calls["C_Login"])
-}
-
-func TestATokenWithAKeypad(t *testing.T) {
-	f := newFaulty(t, func(c *Config) { c.PIN, c.PINPad = nil, true })
-	require.NoError(t, f.m.SetPIN(softhsmtest.Token(t, faultToken).PIN))
-	f.m.SetTokenFlags(pkcs11.CKF_PROTECTED_AUTHENTICATION_PATH, 0)
-	calls := f.m.During(func() {
-		u := newUser(t, f.Token)
-		require.NoError(t, u.sign(context.Background()))
-	})
-	require.Equal(t, 1, calls["C_Login"])
-}
-
-func TestAKeyThatWantsALoginForEachUse(t *testing.T) {
-	f := openFaulty(t, nil)
-	f.m.SetAlwaysAuthenticate(true)
-	u := newUser(t, f.Token)
-	for range 3 {
-		calls := f.m.During(func() { require.NoError(t, u.sign(context.Background())) })
-		require.Equal(t, 1, calls["C_Login"])
-		require.Zero(t, calls["C_Logout"], "nobody else is logged out")
-	}
-}
-
 func TestATokenThatCanNotBeWrittenTo(t *testing.T) {
 	ctx := context.Background()
 	f := newFaulty(t, nil)
@@ -142,33 +107,10 @@ func TestATokenThatCanNotBeWrittenTo(t *testing.T) {
 }
 
 // openPlain opens another Token on f's module, and closes it when the test ends or f's module is used with other flags.
-func openPlain(t *testing.T, f faulty) *Token {
+func openPlain(t *testing.T, f faultyToken) *Token {
 	t.Helper()
 	token, err := Open(context.Background(), faultyConfig(t, f.m, nil))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, token.Close()) })
 	return token
-}
-
-func TestTokensWithFewSessions(t *testing.T) {
-	for _, n := range []int{1, 2, 3, 4} {
-		t.Run(map[int]string{1: "one", 2: "two", 3: "three", 4: "four"}[n], func(t *testing.T) {
-			f := newFaulty(t, nil)
-			f.m.SetSessionLimit(n)
-			u := newUser(t, f.Token)
-			errs := make(chan error, 32)
-			for range cap(errs) {
-				go func() { errs <- u.sign(context.Background()) }()
-			}
-			for range cap(errs) {
-				require.NoError(t, <-errs)
-			}
-			require.NoError(t, f.Health(context.Background()))
-			require.LessOrEqual(t, f.m.MostSessions(), n)
-			f.m.Remove(faultmodule.Unplugged)
-			require.ErrorIs(t, u.sign(context.Background()), provider.ErrUnavailable)
-			f.m.Restore()
-			comesBack(t, u.sign)
-		})
-	}
 }

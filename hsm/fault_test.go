@@ -14,8 +14,8 @@ import (
 	"github.com/hsmmirror/hsmmirror/internal/faultmodule/faultmoduletest"
 )
 
-// faulty is a Token on a module that fails on demand.
-type faulty struct {
+// faultyToken is a Token on a module that fails on demand.
+type faultyToken struct {
 	*Token
 	m *faultmodule.Module
 }
@@ -26,7 +26,7 @@ const faultyTimeout = 500 * time.Millisecond
 // newFaulty makes one that has not connected yet. At the end of the test, when no fault is left, it closes it and looks whether
 // it leaves anything behind: a goroutine, a thread in the module, a session. C_Finalize must never have been called with another
 // call inside the module.
-func newFaulty(t testing.TB, change func(*Config)) faulty {
+func newFaulty(t testing.TB, change func(*Config)) faultyToken {
 	t.Helper()
 	m := faultmoduletest.New(t)
 	forgetRefusals()
@@ -39,11 +39,11 @@ func newFaulty(t testing.TB, change func(*Config)) faulty {
 		require.NoError(t, token.Close())
 		leavesNothing(t, m, before)
 	})
-	return faulty{token, m}
+	return faultyToken{token, m}
 }
 
 // openFaulty makes one that has connected.
-func openFaulty(t testing.TB, change func(*Config)) faulty {
+func openFaulty(t testing.TB, change func(*Config)) faultyToken {
 	t.Helper()
 	f := newFaulty(t, change)
 	require.NoError(t, f.Health(context.Background()))

@@ -19,7 +19,7 @@ func (c *conn) exclusive(ctx context.Context) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if !quirksOf(m.info).forgetsOthers {
+	if !quirksOf(m.info).writersInTurn {
 		return func() {}, nil
 	}
 	limit := generationLimits * c.cfg.Timeout // as long as another process may need to make a key

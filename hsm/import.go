@@ -27,7 +27,7 @@ func (t *Token) ImportKey(ctx context.Context, spec provider.KeySpec, material p
 	}
 	defer parsed.Symmetric.Wipe()
 	spec.Bits = parsed.Bits
-	if err := t.canUse(ctx, spec.Alg); err != nil {
+	if err := t.canImport(ctx, spec.Alg); err != nil {
 		return provider.KeyRef{}, err
 	}
 	more := record{Imported: true, PublicOnly: parsed.Private == nil && parsed.Symmetric.Empty()}

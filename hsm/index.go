@@ -35,7 +35,7 @@ type problem struct {
 	err     error
 }
 
-// located is a record and the data object that holds it.
+// located is a record and the object that holds it.
 type located struct {
 	*record
 	object *object
@@ -49,7 +49,7 @@ type version struct {
 	jwk     provider.JWK
 }
 
-// unread is a data object of ours that holds no record that we can read.
+// unread is an object of ours that holds no record that we can read.
 type unread struct {
 	label string // the kid, if it is not damaged too
 	err   error
@@ -61,7 +61,7 @@ func locate(objects []*object) (records []*located, damaged []unread) {
 		if !o.isRecord() {
 			continue
 		}
-		r, err := parseRecord(o.value)
+		r, err := parseRecord(o.recordText())
 		switch {
 		case o.problem != nil:
 			err = o.problem
@@ -69,7 +69,7 @@ func locate(objects []*object) (records []*located, damaged []unread) {
 			err = damagedf("it holds the record of kid %q", r.KID)
 		}
 		if err != nil {
-			damaged = append(damaged, unread{o.label, fmt.Errorf("data object %s: %w", quote(o.label), err)})
+			damaged = append(damaged, unread{o.label, fmt.Errorf("record in %s %s: %w", className(o.class), quote(o.label), err)})
 			continue
 		}
 		records = append(records, &located{r, o})

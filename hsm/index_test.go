@@ -303,9 +303,9 @@ func TestLocate(t *testing.T) {
 		errs = append(errs, u.err.Error())
 	}
 	require.Equal(t, []string{
-		`data object "other": stored data damaged or tampered with: it holds the record of kid "k"`,
-		`data object "a\x1b[2J": stored data damaged or tampered with: record of format 0: want 1`,
-		`data object "k": CKA_VALUE: no answer`,
+		`record in CKO_DATA "other": stored data damaged or tampered with: it holds the record of kid "k"`,
+		`record in CKO_DATA "a\x1b[2J": stored data damaged or tampered with: record of format 0: want 1`,
+		`record in CKO_DATA "k": CKA_VALUE: no answer`,
 	}, errs)
 	require.Equal(t, "other", unread[0].label)
 }

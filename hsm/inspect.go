@@ -20,7 +20,13 @@ type TokenInfo struct {
 	Flags        []string // names of the CKF_ flags that are set, without the prefix
 	Initialized  bool
 	URI          string // RFC 7512 URI that selects the token
-	Problem      string // why the rest is empty, for a slot that gave no answer
+
+	// What the module says of itself (C_GetInfo). Behind p11-kit's remoting that is p11-kit.
+	LibraryManufacturer string
+	Library             string // its description
+	LibraryVersion      string // "major.minor"
+
+	Problem string // why the rest is empty, for a slot that gave no answer
 
 	flags, maxSessions uint
 }

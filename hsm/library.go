@@ -42,6 +42,9 @@ type library struct {
 	// C_GetFunctionList a state of its own, as p11-kit's client does: what crypto11 initialises and logs in to is then not ours, and
 	// not even that of a second crypto11.Context. Others want what crypto11 can't give them (crypto11Suits).
 	own bool
+
+	// turn is held by each call into a module that takes one at a time (quirks.oneCallAtATime); nil for others.
+	turn chan struct{}
 }
 
 // libraries holds the loaded modules by path.
@@ -122,6 +125,9 @@ func (l *library) join(ctx context.Context, c *conn, cfg Config) (*member, error
 		l.epoch = l.epochs
 	}
 	c.tried = l.epoch
+	if quirksOf(info).oneCallAtATime && l.turn == nil {
+		l.turn = make(chan struct{}, 1)
+	}
 	return l.enterLocked(c, &member{info: info, c11: c11}), nil
 }
 
@@ -302,9 +308,15 @@ func (l *library) tokensLocked() ([]TokenInfo, error) {
 	if err != nil {
 		return nil, newError("", "C_GetSlotList", err)
 	}
+	module, err := l.p11.GetInfo()
+	if err != nil {
+		return nil, newError("", "C_GetInfo", err)
+	}
 	tokens := make([]TokenInfo, len(slots))
 	for i, slot := range slots {
 		tokens[i] = readToken(l.p11, slot)
+		tokens[i].LibraryManufacturer, tokens[i].Library = trim(module.ManufacturerID), trim(module.LibraryDescription)
+		tokens[i].LibraryVersion = dotted(module.LibraryVersion)
 	}
 	return tokens, nil
 }

@@ -82,6 +82,7 @@ func (t *Token) enumerate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	t.noteKeepers(objects)
 	next := index{at: at, epoch: t.link.epoch(), keys: map[string]*key{}}
 	if len(objects) > 0 {
 		next.epoch = objects[0].epoch
@@ -135,7 +136,7 @@ func (t *Token) reload(ctx context.Context, kid string) (*key, error) {
 
 // reloadExcept is reload with what is to be believed of the key without a look; nil: nothing.
 func (t *Token) reloadExcept(ctx context.Context, kid string, known *key) (*key, error) {
-	objects, err := t.link.find(ctx, recordsOf(kid)...)
+	objects, err := t.findRecords(ctx, kid)
 	if err != nil {
 		return nil, err
 	}

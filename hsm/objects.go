@@ -53,14 +53,12 @@ func describe(o *object, owners map[string]*record) Object {
 	case ckoPublicKey, ckoPrivateKey, ckoSecretKey:
 		d.KeyType = keyTypeName(o.keyType)
 		owner = owners[hex.EncodeToString(o.id)]
-	case ckoData:
-		if !o.isRecord() {
-			break
-		}
-		r, err := parseRecord(o.value)
+	}
+	if o.isRecord() {
+		r, err := parseRecord(o.recordText())
 		if err != nil {
 			d.Status, d.Problem = StatusHalf, err.Error()
-			break
+			return d
 		}
 		owner = owners[r.ID]
 	}
@@ -68,7 +66,7 @@ func describe(o *object, owners map[string]*record) Object {
 		return d
 	}
 	d.KID, d.Version, d.Status = owner.KID, owner.Version, StatusOurs
-	if owner.Stage == claimed || owner.Stage == destroyed && o.class != ckoData {
+	if owner.Stage == claimed || owner.Stage == destroyed && !o.isRecord() {
 		d.Status = StatusHalf
 	}
 	return d

@@ -104,12 +104,17 @@ func (c *conn) operate(ctx context.Context, key *object, mech mechanism, data []
 // takesInput are the calls that can fail for what they are given, and do so with a code of classDevice on some modules.
 var takesInput = []string{"C_Decrypt", "C_Verify", "C_WrapKey", "C_UnwrapKey"}
 
-// explain tells a refused input from a dead token where the module answers both with one code, as SoftHSM2 does to a bad
-// ciphertext: if the token is there, it was the input.
+// explain tells a refused input from a dead token where the module does not: SoftHSM2 answers both with one code, and NSS answers
+// a wrong MAC with the code of some earlier call. If the token is there, it was the input.
 func (c *conn) explain(m *member, call string, err error) error {
 	failed := c.fail(call, err)
 	var e *Error
-	if slices.Contains(takesInput, call) && errors.As(failed, &e) && classOf(e.Code) == classDevice && c.probe(m) == nil {
+	if !errors.As(failed, &e) {
+		return failed
+	}
+	is := classOf(e.Code)
+	vague := is == classDevice && slices.Contains(takesInput, call) || call == "C_Verify" && slices.Contains([]class{classVendor, classCaller}, is)
+	if vague && c.probe(m) == nil {
 		return e.as(provider.ErrInvalid)
 	}
 	return failed
@@ -147,12 +152,18 @@ func (c *conn) derive(ctx context.Context, key *object, peer []byte) ([]byte, er
 	return secret, nil
 }
 
+// randomStep is how many bytes one C_GenerateRandom is asked for. NSS gives no more than 64 KiB.
+const randomStep = 32 << 10
+
 func (c *conn) random(ctx context.Context, n int) ([]byte, error) {
 	var out []byte
 	err := c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
-		var err error
-		if out, err = c.p11.GenerateRandom(s, n); err != nil {
-			return c.fail("C_GenerateRandom", err)
+		for out = nil; len(out) < n; {
+			step, err := c.p11.GenerateRandom(s, min(n-len(out), randomStep))
+			if err != nil {
+				return c.fail("C_GenerateRandom", err)
+			}
+			out = append(out, step...)
 		}
 		return c.present(m)
 	})

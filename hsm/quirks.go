@@ -13,20 +13,78 @@ type quirks struct {
 	oaepSHA1Only bool
 	// montgomeryIsEdwards: it keeps X25519 keys as CKK_EC_EDWARDS, and makes them by CKM_EC_EDWARDS_KEY_PAIR_GEN.
 	montgomeryIsEdwards bool
-	// forgetsOthers: when it stores an object while another process does, it may not show the other's until something else
-	// is stored. Writers of one host then take turns (link.exclusive).
-	forgetsOthers bool
-	// wrapsNoEdwards: C_WrapKey and C_UnwrapKey refuse its CKK_EC_EDWARDS keys (CKR_KEY_NOT_WRAPPABLE, CKR_FUNCTION_FAILED). Those that
-	// may be exported are made with CKA_SENSITIVE false, and read.
+	// writersInTurn: it does not bear two writers at once. Those of one host take turns (link.exclusive).
+	writersInTurn bool
+	// oneCallAtATime: calls that are in flight together may never come back after an outage. Those of one process take turns.
+	oneCallAtATime bool
+	// noGCMEncrypt: it asks for a buffer without room for the tag, and then calls it too small.
+	noGCMEncrypt bool
+	// noSecretKeys: it lists mechanisms for AES and HMAC, and has no C_GenerateKey.
+	noSecretKeys bool
+	// noImport: it takes no private or secret key from outside (C_CreateObject).
+	noImport bool
+	// maxGeneratedSecret is the size in bits of the longest generic secret that it generates; 0: it has no limit of its own.
+	maxGeneratedSecret int
+	// wrapsNoEdwards: C_WrapKey and C_UnwrapKey refuse its CKK_EC_EDWARDS keys. Those that may be exported are made with
+	// CKA_SENSITIVE false, and read.
 	wrapsNoEdwards bool
 }
 
-// quirksOf returns the quirks of a module by what its tokens say of themselves, which also comes through p11-kit's remoting.
+// quirkTable says which module has which quirks: by what its tokens say of themselves, which also comes through p11-kit's remoting,
+// or by what the library says of itself. All rows that fit count.
+var quirkTable = []struct {
+	module  string
+	tried   string // versions; others that look the same are taken to be the same
+	fits    func(TokenInfo) bool
+	quirks  quirks
+	because string
+}{
+	{
+		"SoftHSM2", "2.6.1, 2.7.0", func(t TokenInfo) bool { return t.Manufacturer == "SoftHSM project" },
+		quirks{oaepSHA1Only: true, montgomeryIsEdwards: true, writersInTurn: true, wrapsNoEdwards: true},
+		"its OAEP is hard-wired to SHA-1; it knows no Montgomery keys; when two processes store an object at once, it may show neither the other's; C_WrapKey and C_UnwrapKey refuse Ed25519 and X25519",
+	},
+	{
+		"NSS softokn", "3.87.1", func(t TokenInfo) bool { return t.Manufacturer == "Mozilla Foundation" },
+		quirks{writersInTurn: true, noGCMEncrypt: true, maxGeneratedSecret: 2048},
+		"threads that change its database at once lock each other out for ever; its size query for AES-GCM forgets the tag; its generator stops at 256 bytes",
+	},
+	{
+		"tpm2-pkcs11", "1.9.0", func(t TokenInfo) bool { return t.Library == "TPM2.0 Cryptoki" },
+		quirks{noSecretKeys: true, noImport: true},
+		"C_GenerateKey and the import of keys are not written yet, though CKM_AES_KEY_GEN is listed (CKR_FUNCTION_NOT_SUPPORTED)",
+	},
+	{
+		"p11-kit", "0.24.1", func(t TokenInfo) bool { return t.LibraryManufacturer == "PKCS#11 Kit" },
+		quirks{oneCallAtATime: true},
+		"threads that wait for an answer together when the server dies wait for ever, and C_Finalize then aborts the process",
+	},
+}
+
+// quirksOf returns the quirks of a token's module.
 func quirksOf(t TokenInfo) quirks {
-	if t.Manufacturer == "SoftHSM project" { // 2.6.1 and 2.7.0 were tried
-		return quirks{oaepSHA1Only: true, montgomeryIsEdwards: true, forgetsOthers: true, wrapsNoEdwards: true}
+	var all quirks
+	for _, row := range quirkTable {
+		if row.fits(t) {
+			all = all.and(row.quirks)
+		}
 	}
-	return quirks{}
+	return all
+}
+
+// and returns the quirks of both.
+func (q quirks) and(r quirks) quirks {
+	return quirks{
+		oaepSHA1Only:        q.oaepSHA1Only || r.oaepSHA1Only,
+		montgomeryIsEdwards: q.montgomeryIsEdwards || r.montgomeryIsEdwards,
+		writersInTurn:       q.writersInTurn || r.writersInTurn,
+		oneCallAtATime:      q.oneCallAtATime || r.oneCallAtATime,
+		noGCMEncrypt:        q.noGCMEncrypt || r.noGCMEncrypt,
+		noSecretKeys:        q.noSecretKeys || r.noSecretKeys,
+		noImport:            q.noImport || r.noImport,
+		wrapsNoEdwards:      q.wrapsNoEdwards || r.wrapsNoEdwards,
+		maxGeneratedSecret:  max(q.maxGeneratedSecret, r.maxGeneratedSecret),
+	}
 }
 
 // keyTypeOf returns the CKK_ value of an algorithm's keys.

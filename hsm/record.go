@@ -37,11 +37,8 @@ const (
 // stages are in the order in which a version goes through them.
 var stages = []stage{claimed, live, destroyed}
 
-// record is the value of our CKO_DATA objects, as JSON: what PKCS#11 has no attribute for. A record is never changed; the next
-// stage is a new object, after which the old one is destroyed. Of several records of one version the furthest stage counts.
-//
-// It is CKA_PRIVATE, so that only who logs in can write one: whoever could write it could make a key of theirs ours. A data object
-// that is not private is no record, whatever it says.
+// record says, as JSON on the token (keeper.go), what PKCS#11 has no attribute for. A record is never changed; the next stage is a
+// new object, after which the old one is destroyed. Of several records of one version the furthest stage counts.
 type record struct {
 	Format  int    `json:"format"`
 	Stage   stage  `json:"stage"`
@@ -126,28 +123,6 @@ func inUTC(t time.Time) bool {
 
 func (r record) spec() provider.KeySpec {
 	return provider.KeySpec{KID: r.KID, Alg: r.Alg, Bits: r.Bits, Uses: r.Uses, Export: r.Export, Label: r.Label, Tags: r.Tags}
-}
-
-// template is the data object that holds the record.
-func (r record) template() ([]attribute, error) {
-	value, err := r.marshal()
-	if err != nil {
-		return nil, err
-	}
-	return []attribute{
-		{ckaClass, uint(ckoData)}, {ckaToken, true}, {ckaPrivate, true},
-		{ckaApplication, application}, {ckaLabel, r.KID}, {ckaValue, value},
-	}, nil
-}
-
-// recordsOf matches the records of a key.
-func recordsOf(kid string) []attribute {
-	return []attribute{{ckaClass, uint(ckoData)}, {ckaPrivate, true}, {ckaApplication, application}, {ckaLabel, kid}}
-}
-
-// isRecord tells whether an object holds a record, or should.
-func (o *object) isRecord() bool {
-	return o.class == ckoData && o.private && o.application == application
 }
 
 // objectLabel is the CKA_LABEL of a version's key objects.

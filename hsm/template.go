@@ -9,19 +9,20 @@ import (
 
 // useAttribute is the attribute that a use stands for, on the private or secret key and on the public key.
 type useAttribute struct {
-	use    provider.KeyUse
-	typ    uint
-	public bool // the use is of the public half, if there is one
+	use     provider.KeyUse
+	typ     uint
+	public  bool            // the use is of the public half, if there is one
+	inverse provider.KeyUse // of the private half; NSS makes no pair whose public half may not undo what the private half does
 }
 
 var useAttributes = []useAttribute{
-	{provider.UseSign, ckaSign, false},
-	{provider.UseVerify, ckaVerify, true},
-	{provider.UseEncrypt, ckaEncrypt, true},
-	{provider.UseDecrypt, ckaDecrypt, false},
-	{provider.UseWrap, ckaWrap, true},
-	{provider.UseUnwrap, ckaUnwrap, false},
-	{provider.UseDerive, ckaDerive, false},
+	{provider.UseSign, ckaSign, false, ""},
+	{provider.UseVerify, ckaVerify, true, provider.UseSign},
+	{provider.UseEncrypt, ckaEncrypt, true, provider.UseDecrypt},
+	{provider.UseDecrypt, ckaDecrypt, false, ""},
+	{provider.UseWrap, ckaWrap, true, provider.UseUnwrap},
+	{provider.UseUnwrap, ckaUnwrap, false, ""},
+	{provider.UseDerive, ckaDerive, false, ""},
 }
 
 // generate makes the key that a record claims.
@@ -77,8 +78,9 @@ func (r record) commonTemplate(public bool) []attribute {
 	template := []attribute{{ckaToken, true}, {ckaLabel, objectLabel(r.KID, r.Version)}, {ckaID, r.idBytes()}}
 	pair := r.Alg.Class() == provider.Asymmetric
 	for _, u := range useAttributes {
-		if (!pair || u.public == public) && (u.typ != ckaDerive || slices.Contains(r.Uses, u.use)) {
-			template = append(template, attribute{u.typ, slices.Contains(r.Uses, u.use)})
+		allowed := slices.Contains(r.Uses, u.use) || public && slices.Contains(r.Uses, u.inverse)
+		if (!pair || u.public == public) && (u.typ != ckaDerive || allowed) {
+			template = append(template, attribute{u.typ, allowed})
 		}
 	}
 	return template

@@ -25,6 +25,8 @@ type Token struct {
 	changed map[string]uint64 // kid → number of the last change that this Token made to it
 	changes uint64
 
+	inData, inKeys atomic.Bool // records were seen on the token in data objects, in carriers
+
 	rawOAEP atomic.Bool // the token refused OAEP with SHA-256 as such
 }
 

@@ -23,7 +23,7 @@ func (t *Token) remove(ctx context.Context, rec record) error {
 	if err := t.removeKeys(ctx, rec.idBytes()); err != nil {
 		return err
 	}
-	objects, err := t.link.find(ctx, recordsOf(rec.KID)...)
+	objects, err := t.findRecords(ctx, rec.KID)
 	if err != nil {
 		return err
 	}

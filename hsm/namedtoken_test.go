@@ -1,0 +1,38 @@
+//go:build cgo
+
+package hsm
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+	"github.com/hsmmirror/hsmmirror/provider/providertest"
+)
+
+// testTokenEnv names the environment variable with the pkcs11: URI of a token on which the tests of this file make and destroy keys.
+const testTokenEnv = "HSMMIRROR_TEST_TOKEN"
+
+// namedToken returns the configuration of the token that the environment names.
+func namedToken(t *testing.T) Config {
+	t.Helper()
+	uri := os.Getenv(testTokenEnv)
+	if uri == "" {
+		t.Skipf("missing capability: a token named by %s", testTokenEnv)
+	}
+	cfg, err := ConfigFromURI(uri)
+	require.NoError(t, err)
+	return cfg
+}
+
+func TestTheNamedTokenKeepsTheContract(t *testing.T) {
+	cfg := namedToken(t)
+	providertest.Run(t, func(t *testing.T) provider.Provider {
+		token, err := Open(context.Background(), cfg)
+		require.NoError(t, err)
+		return token
+	}, providertest.SameStore())
+}
