@@ -121,7 +121,7 @@ func (a *app) openToken(ctx context.Context) (*hsm.Token, error) {
 	return hsm.New(cfg)
 }
 
-func (o *options) openKeystore(ctx context.Context) (provider.Provider, error) {
+func (o *options) openKeystore(ctx context.Context) (*softfile.Store, error) {
 	cfg := softfile.Config{Dir: o.store}
 	if o.passphraseSource != "" {
 		var err error
