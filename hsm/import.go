@@ -145,7 +145,7 @@ func importPublic(r record, q quirks, m provider.ParsedMaterial) ([]attribute, e
 	if m.Public == nil {
 		return nil, nil
 	}
-	template := append(r.publicTemplate(), attribute{ckaClass, uint(ckoPublicKey)}, attribute{ckaKeyType, q.keyTypeOf(r.Alg)})
+	template := append(r.publicTemplate(q), attribute{ckaClass, uint(ckoPublicKey)}, attribute{ckaKeyType, q.keyTypeOf(r.Alg)})
 	if pub, ok := m.Public.(*rsa.PublicKey); ok {
 		modulus, exponent := encodeRSAPublic(pub)
 		return append(template, attribute{ckaModulus, modulus}, attribute{ckaPublicExponent, exponent}), nil

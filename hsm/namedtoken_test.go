@@ -4,6 +4,7 @@ package hsm
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"testing"
 
@@ -25,6 +26,7 @@ func namedToken(t *testing.T) Config {
 	}
 	cfg, err := ConfigFromURI(uri)
 	require.NoError(t, err)
+	cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	return cfg
 }
 

@@ -23,6 +23,8 @@ type quirks struct {
 	noSecretKeys bool
 	// noImport: it takes no private or secret key from outside (C_CreateObject).
 	noImport bool
+	// noPublicUses: it knows of a pair whether it signs and whether it decrypts, and wants nothing said of the public half.
+	noPublicUses bool
 	// maxGeneratedSecret is the size in bits of the longest generic secret that it generates; 0: it has no limit of its own.
 	maxGeneratedSecret int
 	// wrapsNoEdwards: C_WrapKey and C_UnwrapKey refuse its CKK_EC_EDWARDS keys. Those that may be exported are made with
@@ -51,8 +53,13 @@ var quirkTable = []struct {
 	},
 	{
 		"tpm2-pkcs11", "1.9.0", func(t TokenInfo) bool { return t.Library == "TPM2.0 Cryptoki" },
-		quirks{noSecretKeys: true, noImport: true},
-		"C_GenerateKey and the import of keys are not written yet, though CKM_AES_KEY_GEN is listed (CKR_FUNCTION_NOT_SUPPORTED)",
+		quirks{noSecretKeys: true, noImport: true, noPublicUses: true},
+		"C_GenerateKey and the import of private keys are not written yet, though CKM_AES_KEY_GEN is listed; CKA_VERIFY is CKA_DECRYPT to it",
+	},
+	{
+		"openCryptoki", "3.8.1", func(t TokenInfo) bool { return t.Library == "Meta PKCS11 LIBRARY" },
+		quirks{maxGeneratedSecret: 2048},
+		"its generator stops at 256 bytes",
 	},
 	{
 		"p11-kit", "0.24.1", func(t TokenInfo) bool { return t.LibraryManufacturer == "PKCS#11 Kit" },
@@ -82,6 +89,7 @@ func (q quirks) and(r quirks) quirks {
 		noGCMEncrypt:        q.noGCMEncrypt || r.noGCMEncrypt,
 		noSecretKeys:        q.noSecretKeys || r.noSecretKeys,
 		noImport:            q.noImport || r.noImport,
+		noPublicUses:        q.noPublicUses || r.noPublicUses,
 		wrapsNoEdwards:      q.wrapsNoEdwards || r.wrapsNoEdwards,
 		maxGeneratedSecret:  max(q.maxGeneratedSecret, r.maxGeneratedSecret),
 	}

@@ -38,7 +38,7 @@ func (t *Token) generate(ctx context.Context, r record) error {
 func (r record) generation(q quirks) generation {
 	g := generation{bits: r.Bits, private: r.privateTemplate(q)}
 	if r.Alg.Class() == provider.Asymmetric {
-		g.public = r.publicTemplate()
+		g.public = r.publicTemplate(q)
 	}
 	switch {
 	case r.Alg.KeyType() == "RSA":
@@ -63,19 +63,27 @@ func (r record) generation(q quirks) generation {
 
 // privateTemplate describes the private or secret key of a version.
 func (r record) privateTemplate(q quirks) []attribute {
-	return append(r.commonTemplate(false),
+	return append(append(r.commonTemplate(), r.useTemplate(false)...),
 		attribute{ckaPrivate, true}, attribute{ckaSensitive, !q.readable(r)}, attribute{ckaExtractable, r.Export == provider.ExportSecretWhenAllowed})
 }
 
 // publicTemplate describes the public key of a version.
-func (r record) publicTemplate() []attribute {
-	return append(r.commonTemplate(true), attribute{ckaPrivate, false})
+func (r record) publicTemplate(q quirks) []attribute {
+	template := append(r.commonTemplate(), attribute{ckaPrivate, false})
+	if q.noPublicUses {
+		return template
+	}
+	return append(template, r.useTemplate(true)...)
 }
 
-// commonTemplate are the attributes of every key object, and all that say what this one may be used for. What is left out is up to
-// the token, and SoftHSM2 then lets a signing key decrypt; only CKA_DERIVE is false by itself (PKCS#11 v3.0 section 4.7).
-func (r record) commonTemplate(public bool) []attribute {
-	template := []attribute{{ckaToken, true}, {ckaLabel, objectLabel(r.KID, r.Version)}, {ckaID, r.idBytes()}}
+// commonTemplate are the attributes of every key object.
+func (r record) commonTemplate() []attribute {
+	return []attribute{{ckaToken, true}, {ckaLabel, objectLabel(r.KID, r.Version)}, {ckaID, r.idBytes()}}
+}
+
+// useTemplate are all the attributes that say what a key object may be used for. What is left out is up to the token, and SoftHSM2 then
+// lets a signing key decrypt; only CKA_DERIVE is false by itself (PKCS#11 v3.0 section 4.7).
+func (r record) useTemplate(public bool) (template []attribute) {
 	pair := r.Alg.Class() == provider.Asymmetric
 	for _, u := range useAttributes {
 		allowed := slices.Contains(r.Uses, u.use) || public && slices.Contains(r.Uses, u.inverse)
