@@ -19,7 +19,7 @@ func BenchmarkReads(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		m, err := New(primary, secondary, Config{StateDir: b.TempDir()})
+		m, err := New(primary, secondary, Config{ManifestDir: b.TempDir()})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -13,6 +13,7 @@ type cargo struct {
 	material provider.KeyMaterial
 	complete bool   // it is all that the mode asks for
 	reason   string // why it is less than the mode's name promises
+	jwk      []byte // the public JWK; nil if symmetric
 }
 
 // collect reads from the primary what the mode asks for, and nothing else: a private half is asked for only where it may
@@ -30,6 +31,7 @@ func (m *Mirror) collect(ctx context.Context, ref provider.KeyRef) (cargo, error
 		if c.material, err = provider.PublicMaterial(k.PublicKey()); err != nil {
 			return c, err
 		}
+		c.jwk = k.JSON()
 	}
 	if m.cfg.Mode == Full && ref.Private {
 		m.collectPrivate(ctx, ref, &c)

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"errors"
 	"log/slog"
 	"time"
 
@@ -27,9 +28,11 @@ const (
 	DefaultPrimaryTimeout   = 5 * time.Second
 	DefaultSecondaryTimeout = 5 * time.Second
 	DefaultStaleAfter       = 24 * time.Hour
+	DefaultRefuseAfter      = 7 * 24 * time.Hour
+	DefaultReconcileEvery   = time.Hour
 )
 
-// Config says how a Mirror works. The zero value is a good default for all but StateDir.
+// Config says how a Mirror works. The zero value is a good default for all but ManifestDir.
 type Config struct {
 	Mode Mode // empty: PublicOnly
 
@@ -41,18 +44,40 @@ type Config struct {
 	// re-initialised by mistake does not take verification down with it. In mode None orphans are never served.
 	RefuseOrphans bool
 
-	// StateDir is a directory of the Mirror's own (made if missing, mode 0700) for what must outlive the process: which
-	// versions were destroyed, which thumbprint the primary gave each version, under which name a secondary keeps its
-	// copy, and when the primary last confirmed it. Several processes may share it if they have the same two stores.
+	// ManifestDir is a directory beside the secondary (made if missing, mode 0700) for what must outlive the process: the
+	// manifest, in which the primary has signed what the secondary may be served for and what was destroyed
+	// (docs/manifest.md), and destroys under way. Several processes share it if they have the same two stores.
 	//
 	// Without it all of that is forgotten at Close: a copy whose destroy had not reached the secondary is served again,
 	// a swapped copy is not noticed during an outage, copies on a secondary without [provider.Replica] are out of reach
 	// until the primary has been seen again, and every answer from the secondary is stale.
+	ManifestDir string
+
+	// Pin is the RFC 7638 thumbprint (SHA-256, base64url without padding) of the key that signs the manifest, as
+	// [Mirror.ManifestPin] tells it. With it the secondary is served only for what a manifest names that this key signed,
+	// or a key that it signed over to: whoever can write the files of the mirror can take keys out of service, and no more.
+	// Without it answers of the secondary are [provider.Provenance].Unauthenticated.
+	Pin string
+
+	// StateDir is a directory of this reader's own (made if missing, mode 0700), out of reach of who can write the mirror's
+	// files: it keeps the highest generation of the manifest that was seen, so that an older copy put back is noticed also
+	// by a later process. Several processes may share it if they have the same ManifestDir and Pin. A host that writes
+	// should have one too, so that it builds on no old copy.
 	StateDir string
 
-	PrimaryTimeout   time.Duration // longest wait for a read of the primary; 0: DefaultPrimaryTimeout
+	// RefuseUnauthenticated makes the secondary answer for nothing if there is no Pin.
+	RefuseUnauthenticated bool
+
+	PrimaryTimeout   time.Duration // longest wait for a read of the primary, and for a signature; 0: DefaultPrimaryTimeout
 	SecondaryTimeout time.Duration // longest delay of a read or write by the secondary; 0: DefaultSecondaryTimeout
 	StaleAfter       time.Duration // age from which an answer is Provenance.Stale; 0: DefaultStaleAfter
+	RefuseAfter      time.Duration // age of the manifest from which nothing is served by it; 0: DefaultRefuseAfter
+	ReconcileEvery   time.Duration // time between two passes, each of which signs a new manifest; 0: DefaultReconcileEvery
+
+	// Windows are those of a rotation that names none; nil: provider.DefaultWindows; zero: the latest version only.
+	Windows *provider.Windows
+	// Verifiers describes who verifies with the keys, for a check of the windows, here and at each rotation; zero: no check.
+	Verifiers Verifiers
 
 	Logger *slog.Logger // hears of changes of state, once each; nil: no log
 }
@@ -74,6 +99,8 @@ func (c Config) normalize() (Config, error) {
 		{"primary timeout", &c.PrimaryTimeout, DefaultPrimaryTimeout},
 		{"secondary timeout", &c.SecondaryTimeout, DefaultSecondaryTimeout},
 		{"stale after", &c.StaleAfter, DefaultStaleAfter},
+		{"refuse after", &c.RefuseAfter, DefaultRefuseAfter},
+		{"reconcile every", &c.ReconcileEvery, DefaultReconcileEvery},
 	}
 	for _, l := range limits {
 		if *l.value < 0 {
@@ -82,6 +109,24 @@ func (c Config) normalize() (Config, error) {
 		if *l.value == 0 {
 			*l.value = l.standard
 		}
+	}
+	if c.StaleAfter > c.RefuseAfter || c.ReconcileEvery >= c.RefuseAfter {
+		return c, provider.Invalidf("stale after %v, refuse after %v, reconcile every %v: a manifest would be refused before it is stale, or before the next is signed",
+			c.StaleAfter, c.RefuseAfter, c.ReconcileEvery)
+	}
+	if c.Pin != "" && (!isThumbprint(c.Pin)) {
+		return c, provider.Invalidf("manifest pin of %d characters: want the 43 of a SHA-256 thumbprint in base64url", len(c.Pin))
+	}
+	if c.Pin != "" && c.ManifestDir == "" {
+		return c, provider.Invalidf("manifest pin without a manifest directory: there is nothing to verify")
+	}
+	windows := provider.DefaultWindows()
+	if c.Windows != nil {
+		windows = *c.Windows
+	}
+	c.Windows = &windows
+	if err := errors.Join(c.Verifiers.validate(), c.Verifiers.check(windows)); err != nil {
+		return c, err
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -78,12 +78,13 @@ func (c *copies) probe(ctx context.Context) {
 	_ = c.heard(ctx, start, check(ctx, c.store, c.limit), true)
 }
 
-// place returns the name under which the secondary keeps the version's copy.
-func (l *ledger) place(v Version) (at Version, own *placed) {
+// place returns the name under which the secondary keeps the version's copy. own tells that it is one that the secondary
+// gave.
+func (l *ledger) place(v Version) (at Version, own bool) {
 	if e, _ := l.get(v); e.Copy != nil {
-		return Version{e.Copy.KID, e.Copy.Version}, e.Copy
+		return *e.Copy, true
 	}
-	return v, nil
+	return v, false
 }
 
 // key describes the copy of v.
@@ -110,7 +111,7 @@ func (c *copies) jwk(ctx context.Context, l *ledger, v Version) (provider.JWK, e
 	if err := sameName(at, ref); err != nil {
 		return provider.JWK{}, err
 	}
-	if own == nil {
+	if !own {
 		return k, nil
 	}
 	return provider.NewJWK(l.named(v, own, ref), k.PublicKey())
@@ -125,21 +126,18 @@ func sameName(want Version, got provider.KeyRef) error {
 }
 
 // named returns what the secondary says of the copy of v as it is under the primary's name.
-func (l *ledger) named(v Version, own *placed, copied provider.KeyRef) provider.KeyRef {
-	if own == nil {
+func (l *ledger) named(v Version, own bool, copied provider.KeyRef) provider.KeyRef {
+	if !own {
 		return copied
 	}
 	e, _ := l.get(v)
-	ref := provider.KeyRef{
-		KID: v.KID, Version: v.Version, Alg: own.Alg, Bits: own.Bits, Uses: own.Uses, Export: own.Export, Label: own.Label, Tags: own.Tags,
-		Created: own.Created, ActiveFrom: e.ActiveFrom, RetireAfter: time.Duration(e.RetireAfter), Imported: own.Imported,
-		Fingerprint: copied.Fingerprint, Private: copied.Private,
-	}
-	return ref.Clone()
+	ref := e.ref(v).Clone()
+	ref.Fingerprint, ref.Private = copied.Fingerprint, copied.Private
+	return ref
 }
 
 // put copies the version that ref describes. at is where the copy stands if not under the primary's name.
-func (c *copies) put(ctx context.Context, ref provider.KeyRef, material provider.KeyMaterial) (stored provider.KeyRef, at *placed, err error) {
+func (c *copies) put(ctx context.Context, ref provider.KeyRef, material provider.KeyMaterial) (stored provider.KeyRef, at *Version, err error) {
 	if r, ok := c.store.(provider.Replica); ok {
 		stored, err = write(ctx, c, func(ctx context.Context) (provider.KeyRef, error) { return r.PutVersion(ctx, ref, material) })
 		if !errors.Is(err, provider.ErrUnsupported) {
@@ -147,7 +145,10 @@ func (c *copies) put(ctx context.Context, ref provider.KeyRef, material provider
 		}
 	}
 	stored, err = c.importCopy(ctx, ref, material)
-	return stored, placeOf(ref, stored), err
+	if err != nil {
+		return stored, nil, err
+	}
+	return stored, &Version{stored.KID, stored.Version}, nil
 }
 
 // importCopy makes a key of the secondary's own. Its name follows from the version's, so that a copy whose place was not
@@ -174,14 +175,6 @@ func (c *copies) importCopy(ctx context.Context, ref provider.KeyRef, material p
 		return there, err
 	}
 	return there, nil
-}
-
-func placeOf(ref, stored provider.KeyRef) *placed {
-	ref = ref.Clone()
-	return &placed{
-		KID: stored.KID, Version: stored.Version, Alg: ref.Alg, Bits: ref.Bits, Uses: ref.Uses, Export: ref.Export, Label: ref.Label,
-		Tags: ref.Tags, Created: ref.Created.UTC(), Imported: ref.Imported,
-	}
 }
 
 // destroy removes the copy of v. It is no error if there is none.

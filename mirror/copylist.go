@@ -55,7 +55,8 @@ func (c *copies) keys(ctx context.Context, l *ledger) (provider.KeyList, error) 
 	return list, nil
 }
 
-// jwks returns the JWKs that the secondary publishes of keys whose kid begins with prefix, under the primary's names.
+// jwks returns the JWKs that the secondary publishes of keys whose kid begins with prefix, under the primary's names, but for
+// those of destroyed versions.
 func (c *copies) jwks(ctx context.Context, l *ledger, prefix string) ([]provider.JWK, error) {
 	asked := prefix
 	if len(l.copies) > 0 {
@@ -70,10 +71,10 @@ func (c *copies) jwks(ctx context.Context, l *ledger, prefix string) ([]provider
 	for _, k := range keys {
 		ref := k.Ref()
 		v, ok := l.origin(ref)
-		if !ok || !strings.HasPrefix(v.KID, prefix) {
+		if !ok || !strings.HasPrefix(v.KID, prefix) || l.destroyed(v.KID, v.Version) {
 			continue
 		}
-		if _, own := l.place(v); own != nil {
+		if _, own := l.place(v); own {
 			if k, err = provider.NewJWK(l.named(v, own, ref), k.PublicKey()); err != nil {
 				return nil, err
 			}

@@ -19,7 +19,7 @@ import (
 //
 // The primary's error is the caller's: the key lives on then. An orphan is destroyed on the secondary alone.
 func (m *Mirror) DestroyKey(ctx context.Context, kid string, version int) (provider.Destruction, error) {
-	if err := m.ready(ctx, provider.ValidateKID(kid), validateDestroy(version)); err != nil {
+	if err := m.ready(ctx, provider.ValidateKID(kid), checkReserved(kid), validateDestroy(version)); err != nil {
 		return provider.Destruction{}, err
 	}
 	unlock, err := m.kids.lock(ctx, kid)
@@ -149,6 +149,7 @@ func (d *doomed) intend(i *intent) func(*ledger) {
 			}
 			if !known {
 				e.Fingerprint, e.ActiveFrom, e.RetireAfter = ref.Fingerprint, ref.ActiveFrom.UTC(), duration(ref.RetireAfter)
+				e.details, e.heard = detailsOf(ref), d.onPrimary
 			}
 			e.Intent = i
 			l.set(v, e)
@@ -168,7 +169,7 @@ func (m *Mirror) bury(ctx context.Context, d *doomed) provider.Mirroring {
 	err := m.state.note(limited, func(l *ledger) {
 		for n := range d.versions {
 			e, _ := l.get(Version{d.kid, n})
-			e.Intent, e.Conflict, e.Destroyed, e.CopyLeft = nil, "", now, m.cfg.Mode != None
+			e = e.bury(now, m.cfg.Mode != None)
 			l.set(Version{d.kid, n}, e)
 		}
 	})

@@ -3,7 +3,7 @@
 //
 // # What to decide
 //
-// Config.StateDir: give one. What was destroyed through the mirror stays destroyed only as long as the mirror remembers it.
+// Config.ManifestDir: give one. What was destroyed through the mirror stays destroyed only as long as the mirror remembers it.
 //
 // Config.Mode: what is copied to the secondary. Public halves by default; private ones only in mode full, and only of keys
 // whose export policy is secret_when_allowed.
@@ -58,7 +58,7 @@
 // # Concurrency and processes
 //
 // One change of a key at a time goes through a Mirror; changes of other keys, and reads, do not wait for it. Processes that
-// mirror the same stores may share a StateDir: destroys exclude each other, and a read during an outage notices what another
+// mirror the same stores may share a ManifestDir: destroys exclude each other, and a read during an outage notices what another
 // process destroyed within 100 ms. A Mirror has one goroutine, for probes and repairs, which ends in Close.
 //
 // # Limitations

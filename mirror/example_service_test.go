@@ -26,7 +26,7 @@ func Example_service() {
 
 	token := must(hsm.New(hsm.Config{Module: module, Label: "demo", PIN: pin})) // an HSM; connects at the first call
 	store := must(softfile.Open(ctx, softfile.Config{Dir: dir}))                // a directory
-	keys := must(mirror.New(token, store, mirror.Config{StateDir: state}))      // both, as one provider.Provider
+	keys := must(mirror.New(token, store, mirror.Config{ManifestDir: state}))   // both, as one provider.Provider
 	key := must(keys.CreateKey(ctx, provider.KeySpec{KID: "payments", Alg: provider.ECDSAP256SHA256}))
 	set := must(keys.JWKS(ctx, "")) // goes on while the token is away, and set.Provenance says so
 

@@ -33,7 +33,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	m, err := mirror.New(primary, secondary, mirror.Config{StateDir: filepath.Join(dir, "state")})
+	m, err := mirror.New(primary, secondary, mirror.Config{ManifestDir: filepath.Join(dir, "state")})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -23,44 +23,72 @@ type view struct {
 // primary has answered, so that a destroy which the primary has carried out shows in the ledger.
 func (m *Mirror) look(ctx context.Context, why absence) (view, error) {
 	m.state.look(ctx, false)
-	if err := m.state.sound(); err != nil {
-		return view{}, err
-	}
-	return view{m, m.state.current(), why, time.Now()}, nil
+	w := view{m, m.state.current(), why, time.Now()}
+	return w, m.trusted(w.now)
 }
 
-// admit returns nil if the copy that ref describes may be served: it was not destroyed, and its thumbprint is the one that
-// the primary gave the version. [provider.ErrNotFound] or [provider.ErrTampered] if not.
+// trusted returns nil if the secondary may be asked at all: the files are whole, and the manifest is one that the pin
+// vouches for and not too old.
+func (m *Mirror) trusted(now time.Time) error {
+	if err := m.state.sound(); err != nil {
+		return err
+	}
+	signed := m.state.signed.Load()
+	switch {
+	case signed != nil:
+		return signed.fresh(now, m.cfg.RefuseAfter)
+	case m.cfg.Pin != "":
+		return fmt.Errorf("%w: there is no manifest to hold against the pin", provider.ErrTampered)
+	}
+	return nil
+}
+
+// admit returns nil if the copy that ref describes may be served: it was not destroyed, and it is the key that the primary
+// gave the version; with a pin, just as the manifest names it. [provider.ErrNotFound] or [provider.ErrTampered] if not.
 func (w view) admit(ref provider.KeyRef) error {
+	pinned := w.pinned()
 	e, known := w.l.get(nameOf(ref))
 	switch {
-	case !known:
-		return nil
-	case e.gone(w.m.state.owner, w.why):
+	case ref.KID == ManifestKID:
 		return provider.NotFound(ref.KID, ref.Version)
+	case !known && !pinned:
+		return nil
+	case known && e.gone(w.m.state.owner, w.why):
+		return provider.NotFound(ref.KID, ref.Version)
+	case pinned && !e.signed:
+		return fmt.Errorf("%w: the manifest does not name %q", provider.ErrTampered, ref.JWKKID())
+	case pinned && e.doomed:
+		return fmt.Errorf("%w: %q was about to be destroyed when the primary was last heard of", provider.ErrUnavailable, ref.JWKKID())
 	case e.Conflict != "":
 		return fmt.Errorf("%w: %q was replaced on the primary: its thumbprint was %s and is now %s", provider.ErrTampered, ref.JWKKID(), e.Fingerprint, e.Conflict)
 	case e.Fingerprint != ref.Fingerprint:
 		return fmt.Errorf("%w: the secondary's %q has the thumbprint %q, the primary gave it %q", provider.ErrTampered, ref.JWKKID(), ref.Fingerprint, e.Fingerprint)
+	case pinned && !e.describes(ref):
+		return fmt.Errorf("%w: the secondary describes %q otherwise than the manifest", provider.ErrTampered, ref.JWKKID())
 	}
 	return nil
 }
 
 // finish returns ref as it is served.
 func (w view) finish(ref provider.KeyRef) provider.KeyRef {
-	ref.State = w.state(w.now, ref)
+	ref.State = w.state(ref)
 	ref.Mirroring = nil
 	ref.Provenance = w.m.provenance(w.why, nameOf(ref))
 	return ref
 }
 
-// state is the later one of what the secondary and what the ledger make of a version: a version is superseded as soon as
-// one of the two knows a successor.
-func (w view) state(now time.Time, ref provider.KeyRef) provider.State {
-	if _, own := w.l.place(nameOf(ref)); own != nil {
-		return w.l.state(now, ref)
+// state returns the state of a version that the secondary describes. Of one that the ledger does not know it is the later
+// of what the two make of it: a version is superseded as soon as one of them knows a successor.
+func (w view) state(ref provider.KeyRef) provider.State {
+	heard := w.m.asOf
+	if w.why.answered {
+		heard = nil
 	}
-	return later(ref.State, w.l.state(now, ref))
+	s := w.l.state(w.now, ref, heard)
+	if e, known := w.l.get(nameOf(ref)); known && !e.ActiveFrom.IsZero() {
+		return s
+	}
+	return later(ref.State, s)
 }
 
 // failed returns the error of a read that the secondary did not answer either. Without an answer from the primary, a key
@@ -103,12 +131,9 @@ func (w view) jwk(ctx context.Context, kid string, version int) (provider.JWK, e
 	if err != nil {
 		return provider.JWK{}, w.failed(err)
 	}
-	ref := k.Ref()
-	ref.Fingerprint = k.Thumbprint() // of the key itself, whatever the store says
-	if err := w.admit(ref); err != nil {
+	if k, err = w.serve(k); err != nil {
 		return provider.JWK{}, w.refused(err)
 	}
-	k.State, k.Provenance = w.state(w.now, ref), w.m.provenance(w.why, Version{kid, version})
 	return k, nil
 }
 
@@ -214,24 +239,4 @@ func (w view) sift(list provider.KeyList) (sifted provider.KeyList, refusal erro
 	sifted.Problems = list.Problems
 	sifted.Provenance = w.m.provenance(w.why, versions...)
 	return sifted, refusal
-}
-
-// jwks returns the published keys that the secondary may answer for.
-func (w view) jwks(ctx context.Context, prefix string) ([]provider.JWK, error) {
-	keys, err := w.m.copies.jwks(ctx, w.l, prefix)
-	if err != nil {
-		return nil, w.failed(err)
-	}
-	served := keys[:0]
-	for _, k := range keys {
-		ref := k.Ref()
-		ref.Fingerprint = k.Thumbprint()
-		k.State = w.state(w.now, ref)
-		if w.admit(ref) != nil || !k.State.Published() {
-			continue
-		}
-		k.Provenance = w.m.provenance(w.why, nameOf(ref))
-		served = append(served, k)
-	}
-	return served, nil
 }

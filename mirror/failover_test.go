@@ -73,7 +73,8 @@ func TestProvenance(t *testing.T) {
 		ref, err := r.GetKey(t.Context(), "k", 1)
 		require.NoError(t, err)
 		require.Equal(t, provider.FromPrimary(seen), ref.Provenance)
-		time.Sleep(2 * time.Minute) // the confirmation is written in the meantime
+		_, err = r.Reconcile(t.Context()) // which brings the confirmation into the manifest
+		require.NoError(t, err)
 
 		r.primary.Unplug()
 		check := func(stale bool) {
@@ -82,7 +83,7 @@ func TestProvenance(t *testing.T) {
 			require.NoError(t, err)
 			require.Contains(t, ref.Provenance.Reason, "unplugged")
 			ref.Provenance.Reason = ""
-			require.Equal(t, provider.Provenance{Source: provider.Secondary, AsOf: seen.UTC(), Stale: stale}, ref.Provenance)
+			require.Equal(t, provider.Provenance{Source: provider.Secondary, AsOf: seen.UTC(), Stale: stale, Unauthenticated: true}, ref.Provenance)
 			_, set := r.jwks("")
 			require.Equal(t, stale, set.Provenance.Stale)
 			require.Equal(t, seen.UTC(), set.Provenance.AsOf)
@@ -101,7 +102,7 @@ func TestProvenance(t *testing.T) {
 func TestProvenanceUnknownIsStale(t *testing.T) {
 	r := newRig(t, Config{})
 	r.create(provider.KeySpec{KID: "k"})
-	r.cfg.StateDir = ""
+	r.cfg.ManifestDir = ""
 	r = r.restart()
 	r.primary.Unplug()
 	ref, err := r.GetKey(t.Context(), "k", 1)
@@ -388,24 +389,41 @@ func TestSymmetricKeysDuringAnOutage(t *testing.T) {
 	require.EqualError(t, list.Problems[0], "1 keys of the primary are not on the mirror")
 }
 
-// A rotation that was planned before the outage runs on during it.
-func TestScheduleRunsOnDuringAnOutage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for name, r := range map[string]*rig{"replica": newRig(t, Config{}), "own names": newPlainRig(t, Config{})} {
-			r.create(provider.KeySpec{KID: "k"})
-			_, err := r.RotateKey(t.Context(), "k", provider.Rotation{Windows: &provider.Windows{PublishBefore: time.Hour, RetireAfter: time.Hour}})
-			require.NoError(t, err)
-			r.primary.Unplug()
-			for _, want := range [][2]provider.State{{provider.Active, provider.Pending}, {provider.Retiring, provider.Active}, {provider.Retired, provider.Active}} {
-				list, err := r.ListVersions(t.Context(), "k")
-				require.NoError(t, err)
-				require.Equal(t, want, [2]provider.State{list.Keys[0].State, list.Keys[1].State}, name)
-				kids, _ := r.jwks("k")
-				require.Equal(t, want[0] != provider.Retired, len(kids) == 2, name)
-				time.Sleep(time.Hour)
-			}
+// A rotation that took effect before the outage runs on during it; one that did not waits for the primary, and so does what
+// it would retire.
+func TestScheduleDuringAnOutage(t *testing.T) {
+	states := func(s ...provider.State) []provider.State { return s }
+	tests := []struct {
+		name  string
+		after time.Duration // from the rotation to the outage
+		want  [][]provider.State
+	}{
+		{"retiring goes on", time.Hour, [][]provider.State{states(provider.Retiring, provider.Active), states(provider.Retired, provider.Active)}},
+		{"activation does not", 0, [][]provider.State{states(provider.Active, provider.Pending), states(provider.Active, provider.Pending), states(provider.Active, provider.Pending)}},
+	}
+	for _, tt := range tests {
+		for name, start := range map[string]func(testing.TB, Config) *rig{"replica": newRig, "own names": newPlainRig} {
+			t.Run(tt.name+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := start(t, Config{})
+					r.create(provider.KeySpec{KID: "k"})
+					_, err := r.RotateKey(t.Context(), "k", provider.Rotation{Windows: &provider.Windows{PublishBefore: time.Hour, RetireAfter: time.Hour}})
+					require.NoError(t, err)
+					time.Sleep(tt.after)
+					r.x("k", 2)
+					r.primary.Unplug()
+					for _, want := range tt.want {
+						list, err := r.ListVersions(t.Context(), "k")
+						require.NoError(t, err)
+						require.Equal(t, want, []provider.State{list.Keys[0].State, list.Keys[1].State})
+						kids, _ := r.jwks("k")
+						require.Equal(t, want[0] != provider.Retired, len(kids) == 2, "%v", kids)
+						time.Sleep(time.Hour)
+					}
+				})
+			})
 		}
-	})
+	}
 }
 
 // While the secondary hangs, reads of a healthy primary wait for it once.

@@ -85,7 +85,7 @@ func (m *Mirror) settle(ctx context.Context, kid string) error {
 			e, _ := l.get(v)
 			e.Intent = nil
 			if slices.Contains(gone, v) {
-				e.Destroyed, e.CopyLeft, e.Conflict = now, m.cfg.Mode != None, ""
+				e = e.bury(now, m.cfg.Mode != None)
 			}
 			l.set(v, e)
 		}

@@ -26,8 +26,8 @@ type rig struct {
 // newRig returns a Mirror over two empty fakes. The state is in a directory of its own.
 func newRig(t testing.TB, cfg Config) *rig {
 	t.Helper()
-	if cfg.StateDir == "" {
-		cfg.StateDir = t.TempDir()
+	if cfg.ManifestDir == "" {
+		cfg.ManifestDir = t.TempDir()
 	}
 	return startRig(t, &rig{t: t, cfg: cfg, primary: providertest.NewFake(t), secondary: providertest.NewFake(t)})
 }
@@ -35,8 +35,8 @@ func newRig(t testing.TB, cfg Config) *rig {
 // newPlainRig is newRig with a secondary that names its keys itself.
 func newPlainRig(t testing.TB, cfg Config) *rig {
 	t.Helper()
-	if cfg.StateDir == "" {
-		cfg.StateDir = t.TempDir()
+	if cfg.ManifestDir == "" {
+		cfg.ManifestDir = t.TempDir()
 	}
 	return startRig(t, &rig{t: t, cfg: cfg, plain: true, primary: providertest.NewFake(t), secondary: providertest.NewFake(t)})
 }

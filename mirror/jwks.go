@@ -33,7 +33,7 @@ func (m *Mirror) JWKS(ctx context.Context, prefix string) (provider.JWKSet, erro
 	return provider.NewJWKSet(keys, m.setProvenance(w.why, keys)), nil
 }
 
-// union returns the primary's set without what was destroyed through the mirror and with the orphans. The set that nothing
+// union returns the primary's set without what was destroyed through the mirror and the manifest's key, and with the orphans. The set that nothing
 // is added to or taken from is returned as it is.
 func (m *Mirror) union(ctx context.Context, prefix string, set provider.JWKSet) provider.JWKSet {
 	keys := set.Keys()
@@ -42,7 +42,7 @@ func (m *Mirror) union(ctx context.Context, prefix string, set provider.JWKSet) 
 	alive := slices.DeleteFunc(keys, func(k provider.JWK) bool {
 		v := nameOf(k.Ref())
 		there[v] = true
-		return l.destroyed(v.KID, v.Version)
+		return v.KID == ManifestKID || l.destroyed(v.KID, v.Version)
 	})
 	orphans := m.orphanKeys(ctx, prefix, there)
 	if len(orphans) == 0 && len(alive) == set.Len() {
@@ -80,7 +80,7 @@ func (m *Mirror) orphanKeys(ctx context.Context, prefix string, there map[Versio
 			continue
 		}
 		ref.Fingerprint = k.Thumbprint()
-		k.State = w.state(w.now, ref)
+		k.State = w.state(ref)
 		if !k.State.Published() || w.orphan(ctx, ref) != nil {
 			continue
 		}
@@ -93,7 +93,7 @@ func (m *Mirror) orphanKeys(ctx context.Context, prefix string, there map[Versio
 // setProvenance returns that of a set from the secondary: as of the oldest confirmation of its keys; for an empty one, of
 // the primary's last whole set.
 func (m *Mirror) setProvenance(why absence, keys []provider.JWK) provider.Provenance {
-	p := provider.Provenance{Source: provider.Secondary, Reason: why.err.Error()}
+	p := provider.Provenance{Source: provider.Secondary, Reason: why.err.Error(), Unauthenticated: m.cfg.Pin == ""}
 	for i, k := range keys {
 		if i == 0 || k.Provenance.AsOf.Before(p.AsOf) {
 			p.AsOf = k.Provenance.AsOf

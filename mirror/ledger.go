@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -10,8 +11,8 @@ import (
 
 // Version names one version of a key.
 type Version struct {
-	KID     string
-	Version int
+	KID     string `json:"kid"`
+	Version int    `json:"version"`
 }
 
 // String returns the kid of the version's JWK, "<kid>.<version>".
@@ -25,56 +26,16 @@ type ledger struct {
 	keys   map[string]map[int]entry
 	copies map[Version]Version // a copy's name on the secondary → the version; only where the two differ
 	shared map[string]bool     // kids whose map still belongs to the ledger that this one was cloned from
-}
-
-// entry is what is known of one version. The life of a version that is destroyed through the mirror:
-// live → Intent (before the primary is told) → Destroyed with CopyLeft (the primary did it) → Destroyed.
-type entry struct {
-	// Fingerprint is the thumbprint that the primary gave the version when it was first seen; empty for a symmetric key.
-	Fingerprint string `json:"fingerprint,omitempty"`
-	// Conflict is another thumbprint that the primary gave later: the key was replaced behind the mirror's back.
-	Conflict    string    `json:"conflict,omitempty"`
-	ActiveFrom  time.Time `json:"active_from,omitzero"`
-	RetireAfter duration  `json:"retire_after,omitzero"`
-	Confirmed   time.Time `json:"confirmed,omitzero"` // when the primary last said that it holds the version
-
-	Copy *placed `json:"copy,omitempty"` // nil: under the primary's name
-
-	Intent    *intent   `json:"destroying,omitempty"`
-	Destroyed time.Time `json:"destroyed,omitzero"` // tombstone
-	CopyLeft  bool      `json:"copy_left,omitempty"`
-}
-
-// placed is a copy under a name that the secondary gave, with what such a store does not keep.
-type placed struct {
-	KID      string                `json:"kid"`
-	Version  int                   `json:"version"`
-	Alg      provider.KeyAlg       `json:"alg"`
-	Bits     int                   `json:"bits"`
-	Uses     []provider.KeyUse     `json:"uses"`
-	Export   provider.ExportPolicy `json:"export_policy"`
-	Label    string                `json:"label,omitempty"`
-	Tags     map[string]string     `json:"tags,omitempty"`
-	Created  time.Time             `json:"created"`
-	Imported bool                  `json:"imported,omitempty"`
-}
-
-// intent is a destroy that was asked for and not finished.
-type intent struct {
-	// Owner is the Mirror that works on it. If it is gone, the destroy is carried on.
-	Owner string `json:"owner"`
-	// Unsure tells that the primary gave no answer to the destroy, and the caller got an error: it is not tried again, but
-	// the primary is asked whether it still holds the version.
-	Unsure bool `json:"unsure,omitempty"`
+	texts  map[string][]byte   // the entries of a kid as JSON, where they have been written before
 }
 
 func newLedger() *ledger {
-	return &ledger{keys: map[string]map[int]entry{}, copies: map[Version]Version{}}
+	return &ledger{keys: map[string]map[int]entry{}, copies: map[Version]Version{}, texts: map[string][]byte{}}
 }
 
 // clone returns a ledger that can be changed until it is published.
 func (l *ledger) clone() *ledger {
-	c := &ledger{maps.Clone(l.keys), maps.Clone(l.copies), make(map[string]bool, len(l.keys))}
+	c := &ledger{maps.Clone(l.keys), maps.Clone(l.copies), make(map[string]bool, len(l.keys)), maps.Clone(l.texts)}
 	for kid := range l.keys {
 		c.shared[kid] = true
 	}
@@ -89,6 +50,12 @@ func (l *ledger) get(v Version) (e entry, known bool) {
 
 // set changes the entry of a version. What e points to is not changed later.
 func (l *ledger) set(v Version, e entry) {
+	delete(l.texts, v.KID)
+	l.mark(v, e)
+}
+
+// mark is set for an entry of which only what stands in no file has changed.
+func (l *ledger) mark(v Version, e entry) {
 	if l.shared[v.KID] || l.keys[v.KID] == nil {
 		versions := maps.Clone(l.keys[v.KID])
 		if versions == nil {
@@ -106,27 +73,40 @@ func (l *ledger) set(v Version, e entry) {
 	l.keys[v.KID][v.Version] = e
 }
 
-// vouch notes what the primary says of a version, and where its copy stands if that is not under the primary's name. A
-// copy that was made of a version destroyed meanwhile is noted as left over.
-func (l *ledger) vouch(ref provider.KeyRef, now time.Time, copied bool, at *placed) {
-	v := nameOf(ref)
-	e, known := l.get(v)
-	if at != nil {
-		e.Copy = at
-	}
-	if !e.Destroyed.IsZero() {
-		e.CopyLeft = e.CopyLeft || copied
-		l.set(v, e)
-		return
-	}
-	e.Conflict = ""
-	if !known {
-		e.Fingerprint = ref.Fingerprint
-	} else if e.Fingerprint != ref.Fingerprint {
-		e.Conflict = ref.Fingerprint
-	}
-	e.ActiveFrom, e.RetireAfter, e.Confirmed = ref.ActiveFrom.UTC(), duration(ref.RetireAfter), now.UTC()
+// remove forgets a version.
+func (l *ledger) remove(v Version) {
+	e := l.keys[v.KID][v.Version]
+	e.Copy = nil
 	l.set(v, e)
+	if delete(l.keys[v.KID], v.Version); len(l.keys[v.KID]) == 0 {
+		delete(l.keys, v.KID)
+	}
+}
+
+// all yields every entry. The ledger may be changed meanwhile.
+func (l *ledger) all() iter.Seq2[Version, entry] {
+	return func(yield func(Version, entry) bool) {
+		for kid, versions := range l.keys {
+			for n, e := range versions {
+				if !yield(Version{kid, n}, e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// inherit takes over from a ledger of this process what its files don't tell.
+func (l *ledger) inherit(old *ledger) {
+	for v, was := range old.all() {
+		if e, known := l.get(v); known && was.heard && e.sameKey(was) {
+			e.heard = true
+			if e.jwk == nil {
+				e.jwk = was.jwk
+			}
+			l.mark(v, e)
+		}
+	}
 }
 
 // numbers returns the versions that are known of a kid, ascending.
@@ -183,7 +163,10 @@ func (l *ledger) unfinished() (kids []string) {
 
 // state returns the state of a version at now by every schedule that the mirror knows of its key, destroyed versions
 // included. The entry's schedule counts before that of ref, which a store may have been made to change.
-func (l *ledger) state(now time.Time, ref provider.KeyRef) provider.State {
+//
+// A version that was to become active after the primary last confirmed it, as heard tells, stays pending: nobody has signed
+// with it, and its predecessor is not to be retired for a successor that may never sign. nil: the primary is there.
+func (l *ledger) state(now time.Time, ref provider.KeyRef, heard func(Version) time.Time) provider.State {
 	if len(l.keys[ref.KID]) == 0 {
 		return ref.State
 	}
@@ -198,6 +181,8 @@ func (l *ledger) state(now time.Time, ref provider.KeyRef) provider.State {
 		s := e.schedule()
 		if !known {
 			s = ref.Schedule()
+		} else if heard != nil && !s.Destroyed && !now.Before(s.ActiveFrom) && s.ActiveFrom.After(heard(Version{ref.KID, n})) {
+			s.ActiveFrom = now.Add(1)
 		}
 		if n == ref.Version {
 			own = len(schedules)
@@ -207,33 +192,6 @@ func (l *ledger) state(now time.Time, ref provider.KeyRef) provider.State {
 		schedules = append(schedules, s)
 	}
 	return provider.States(now, schedules)[own]
-}
-
-func (e entry) schedule() provider.Schedule {
-	return provider.Schedule{ActiveFrom: e.ActiveFrom, RetireAfter: time.Duration(e.RetireAfter), Destroyed: !e.Destroyed.IsZero()}
-}
-
-// lapsed tells whether the version was destroyed before it became active, or with an unknown schedule: it supersedes
-// nothing.
-func (e entry) lapsed() bool {
-	return !e.Destroyed.IsZero() && (e.ActiveFrom.IsZero() || e.Destroyed.Before(e.ActiveFrom))
-}
-
-// gone tells whether the secondary's copy must not be served as an answer for the given absence of the primary's.
-//
-// While a destroy is under way, a primary that no longer has the version has carried it out. Without an answer from the
-// primary the version lives on, unless the process that asked for the destroy died: then the destroy is to be finished,
-// and may be done already.
-func (e entry) gone(owner string, why absence) bool {
-	switch {
-	case !e.Destroyed.IsZero():
-		return true
-	case e.Intent == nil:
-		return false
-	case why.answered:
-		return true
-	}
-	return !e.Intent.Unsure && e.Intent.Owner != owner
 }
 
 // later returns the one of two states that comes later in a version's life.

@@ -71,6 +71,9 @@ func (m *Mirror) highestAlive(ctx context.Context, list provider.KeyList) (provi
 	l := m.state.current()
 	alive := list.Keys[:0]
 	for _, ref := range list.Keys {
+		if ref.KID == ManifestKID {
+			continue
+		}
 		if l.destroyed(ref.KID, ref.Version) {
 			versions, err := m.primaryVersions(ctx, ref.KID)
 			if errors.Is(err, provider.ErrNotFound) {

@@ -31,7 +31,7 @@ type Mirror struct {
 	probe          *task // asks the primary whether it is back
 	probeSecondary *task
 	repair         *task // reconciles
-	flush          *task // writes the stamps
+	keepSeen       *task // writes which manifest was seen
 	reconciling    chan struct{}
 
 	stop    context.CancelFunc // ends the keeper
@@ -44,7 +44,8 @@ type Mirror struct {
 
 // New joins primary and secondary, which the Mirror owns from then on and closes in Close, also if New fails. New asks
 // neither store anything: a missing token shows in the first call that needs it. [provider.ErrInvalid] for a Config that
-// breaks a rule; [provider.ErrTampered] for a damaged state, without which nothing can be trusted to be destroyed.
+// breaks a rule, or a directory that others can write; [provider.ErrUnavailable] for one that can't be read. A damaged manifest
+// is no error here: the primary answers all the same, and nothing is served from the secondary or destroyed ([Status].State).
 func New(primary, secondary provider.Provider, cfg Config) (*Mirror, error) {
 	return newMirror(primary, secondary, cfg, nil)
 }
@@ -57,18 +58,17 @@ func newMirror(primary, secondary provider.Provider, cfg Config, hook fileops.Ho
 	if err != nil {
 		return nil, errors.Join(err, closeAll(primary, secondary))
 	}
-	s, err := openState(cfg.StateDir, hook)
-	if err != nil {
-		return nil, errors.Join(err, closeAll(primary, secondary))
-	}
-	m := &Mirror{cfg: cfg, log: cfg.Logger, primary: primary, state: s, keeper: newKeeper(), reconciling: make(chan struct{}, 1)}
+	m := &Mirror{cfg: cfg, log: cfg.Logger, primary: primary, keeper: newKeeper(), reconciling: make(chan struct{}, 1)}
 	m.repair = m.keeper.add(m.reconcileByItself)
-	m.flush = m.keeper.add(m.writeStamps)
+	m.keepSeen = m.keeper.add(m.rememberSeen)
 	m.probe = m.keeper.add(m.probePrimary)
 	m.probeSecondary = m.keeper.add(func(ctx context.Context) { m.copies.probe(ctx) })
 	m.up = &breaker{store: "primary", log: m.log,
 		probeAt: func(t time.Time) { m.keeper.want(m.probe, t) },
 		onUp:    func() { m.keeper.want(m.repair, time.Now()) },
+	}
+	if err := m.openFiles(hook); err != nil {
+		return nil, errors.Join(err, closeAll(primary, secondary))
 	}
 	m.copies = newCopies(secondary, cfg.SecondaryTimeout, &breaker{store: "secondary", log: m.log,
 		probeAt: func(t time.Time) { m.keeper.want(m.probeSecondary, t) },
@@ -80,6 +80,32 @@ func newMirror(primary, secondary provider.Provider, cfg Config, hook fileops.Ho
 	return m, nil
 }
 
+// openFiles opens the mirror's directory and the reader's own.
+func (m *Mirror) openFiles(hook fileops.Hook) error {
+	r, err := openReader(m.cfg.Pin, m.cfg.StateDir, func() { m.keeper.want(m.keepSeen, time.Now()) })
+	if err != nil {
+		return err
+	}
+	var n *notary
+	if m.cfg.Mode != None && m.cfg.ManifestDir != "" {
+		n = &notary{primary: m.primary, limit: m.cfg.PrimaryTimeout, lifetime: m.cfg.RefuseAfter, up: m.up}
+	}
+	if m.state, err = openState(m.cfg.ManifestDir, hook, r, n); err != nil {
+		return errors.Join(err, r.close())
+	}
+	if err := m.state.sound(); err != nil {
+		m.log.Warn("the mirror can't be trusted", "cause", err)
+	}
+	return nil
+}
+
+// rememberSeen brings the highest generation seen into the reader's own directory.
+func (m *Mirror) rememberSeen(ctx context.Context) {
+	if err := m.state.reader.keep(ctx); err != nil && ctx.Err() == nil {
+		m.log.Warn("generation of the manifest not written", "cause", err)
+	}
+}
+
 // Close ends the use of the Mirror and closes both stores. It waits for the mirror's half of writes that the primary has
 // made, no longer than the time limits of both stores.
 func (m *Mirror) Close() error {
@@ -88,12 +114,10 @@ func (m *Mirror) Close() error {
 		m.stop()
 		<-m.keeper.ended
 		m.copying.shut()
-		if m.cfg.StateDir != "" {
-			ctx, cancel := context.WithTimeout(context.Background(), m.cfg.SecondaryTimeout)
-			defer cancel()
-			m.writeStamps(ctx)
-		}
-		m.end = errors.Join(closeAll(m.primary, m.copies.store), m.state.close())
+		ctx, cancel := context.WithTimeout(context.Background(), m.cfg.SecondaryTimeout)
+		defer cancel()
+		m.rememberSeen(ctx)
+		m.end = errors.Join(closeAll(m.primary, m.copies.store), m.state.close(), m.state.reader.close())
 	})
 	return m.end
 }

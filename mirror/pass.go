@@ -13,9 +13,9 @@ import (
 
 // pass is one reconciliation.
 type pass struct {
-	m       *Mirror
-	report  Report
-	vouched []func(*ledger) // what the primary said, to be noted in one go
+	m      *Mirror
+	report Report
+	said   []testimony // of the primary, to be noted in one go
 }
 
 // run compares every key of the two stores.
@@ -36,6 +36,7 @@ func (p *pass) run(ctx context.Context) error {
 	for _, ref := range slices.Concat(held.Keys, copied.Keys) {
 		kids[ref.KID] = true
 	}
+	delete(kids, ManifestKID)
 	for _, kid := range slices.Sorted(maps.Keys(kids)) {
 		if err := p.key(ctx, kid); err != nil {
 			return err
@@ -44,17 +45,17 @@ func (p *pass) run(ctx context.Context) error {
 	return nil
 }
 
-// note writes what the primary said into the state.
+// note writes what the primary said into the state, and so has a new manifest signed.
 func (p *pass) note(ctx context.Context) error {
-	if len(p.vouched) == 0 {
-		return nil
-	}
 	return p.m.state.note(ctx, func(l *ledger) {
-		for _, vouch := range p.vouched {
-			vouch(l)
+		for _, t := range p.said {
+			l.vouch(t)
 		}
 	})
 }
+
+// held is what the secondary's list says of a copy. Without a copy nothing is said: a mirror in mode none does not look.
+var held = map[bool]carriage{true: carried, false: asBefore}
 
 // key compares one key. It holds the kid's lock, so that no change comes between the two answers.
 func (p *pass) key(ctx context.Context, kid string) error {
@@ -109,16 +110,12 @@ func (p *pass) version(ctx context.Context, ref, twin provider.KeyRef, copied bo
 			c.Vouched = ref.Fingerprint
 		}
 		p.report.Conflicts = append(p.report.Conflicts, c)
-		p.vouch(ref, false, nil)
-		return nil
+		return p.confirm(ctx, ref, asBefore)
 	}
 	if copied && !p.wants(ref, twin) || p.m.cfg.Mode == None {
-		if !known || e.Conflict != "" || !e.ActiveFrom.Equal(ref.ActiveFrom) || time.Duration(e.RetireAfter) != ref.RetireAfter {
-			p.vouch(ref, false, nil)
-		}
-		return nil
+		return p.confirm(ctx, ref, held[copied])
 	}
-	mirroring, at := p.m.copy(ctx, ref)
+	mirroring, t := p.m.copy(ctx, ref)
 	p.m.carried(v, mirroring.Mirrored, mirroring.Reason)
 	switch {
 	case !mirroring.Mirrored:
@@ -127,13 +124,24 @@ func (p *pass) version(ctx context.Context, ref, twin provider.KeyRef, copied bo
 	default:
 		p.report.Copied = append(p.report.Copied, v)
 	}
-	p.vouch(ref, mirroring.Mirrored, at)
+	p.said = append(p.said, t)
 	return ctx.Err()
 }
 
-func (p *pass) vouch(ref provider.KeyRef, copied bool, at *placed) {
-	now := time.Now()
-	p.vouched = append(p.vouched, func(l *ledger) { l.vouch(ref, now, copied, at) })
+// confirm notes what the primary says of a version whose copy is as it should be, or is left alone.
+func (p *pass) confirm(ctx context.Context, ref provider.KeyRef, copy carriage) error {
+	t := testimony{ref: ref, when: time.Now(), copy: copy}
+	if e, _ := p.m.state.current().get(nameOf(ref)); e.jwk == nil && ref.Alg.Class() != provider.Symmetric && p.m.state.notary != nil {
+		k, err := ask(ctx, p.m, func(ctx context.Context) (provider.JWK, error) {
+			return p.m.primary.PublicJWK(ctx, ref.KID, ref.Version)
+		})
+		if err != nil {
+			return err
+		}
+		t.jwk = k.JSON()
+	}
+	p.said = append(p.said, t)
+	return nil
 }
 
 // wants tells whether the copy should be made again: it lacks a private half that may be copied, or differs in what else a

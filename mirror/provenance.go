@@ -1,16 +1,12 @@
 package mirror
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
-
-// flushEvery is how often confirmations that came with reads are written to the state.
-const flushEvery = time.Minute
 
 // stampEvery is how exact the time of a confirmation that came with a read is.
 const stampEvery = time.Second
@@ -22,16 +18,16 @@ type absence struct {
 	answered bool
 }
 
-// stamps remembers when the primary last confirmed each version, and its JWK Set as a whole. The zero value is ready.
+// stamps remembers when the primary last confirmed each version, and its JWK Set as a whole, to this process. The zero
+// value is ready.
 type stamps struct {
 	mu        sync.RWMutex
 	versions  map[Version]time.Time
 	published atomic.Int64 // Unix nanoseconds; 0: never
-	unwritten bool         // guarded by mu
 }
 
-// confirm notes that the primary holds the versions now. It tells whether that made the first unwritten stamp.
-func (s *stamps) confirm(now time.Time, versions ...Version) (first bool) {
+// confirm notes that the primary holds the versions now.
+func (s *stamps) confirm(now time.Time, versions ...Version) {
 	s.mu.RLock()
 	fresh := true
 	for _, v := range versions {
@@ -39,7 +35,7 @@ func (s *stamps) confirm(now time.Time, versions ...Version) (first bool) {
 	}
 	s.mu.RUnlock()
 	if fresh {
-		return false
+		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,20 +45,6 @@ func (s *stamps) confirm(now time.Time, versions ...Version) (first bool) {
 	for _, v := range versions {
 		s.versions[v] = now.UTC()
 	}
-	first, s.unwritten = !s.unwritten, true
-	return first
-}
-
-// take returns all stamps, as written.
-func (s *stamps) take() map[Version]time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unwritten = false
-	all := make(map[Version]time.Time, len(s.versions))
-	for v, t := range s.versions {
-		all[v] = t
-	}
-	return all
 }
 
 func (s *stamps) forget(v Version) {
@@ -77,7 +59,7 @@ func (s *stamps) of(v Version) time.Time {
 	return s.versions[v]
 }
 
-// confirm notes that the primary holds the versions that refs describe, and sees to it that this gets into the state.
+// confirm notes that the primary holds the versions that refs describe. The next pass brings that into the manifest.
 func (m *Mirror) confirm(refs ...provider.KeyRef) {
 	now := time.Now()
 	versions := make([]Version, 0, 8)
@@ -86,9 +68,7 @@ func (m *Mirror) confirm(refs ...provider.KeyRef) {
 			versions = append(versions, nameOf(ref))
 		}
 	}
-	if m.stamps.confirm(now, versions...) && m.cfg.StateDir != "" {
-		m.keeper.want(m.flush, now.Add(flushEvery))
-	}
+	m.stamps.confirm(now, versions...)
 }
 
 // confirmSet is confirm for a JWK Set of all keys.
@@ -105,22 +85,6 @@ func (m *Mirror) confirmSet(set provider.JWKSet) {
 	m.confirm(refs...)
 }
 
-// writeStamps brings the stamps into the state.
-func (m *Mirror) writeStamps(ctx context.Context) {
-	all := m.stamps.take()
-	err := m.state.update(ctx, func(l *ledger) {
-		for v, t := range all {
-			if e, known := l.get(v); known && e.Destroyed.IsZero() && t.After(e.Confirmed) {
-				e.Confirmed = t
-				l.set(v, e)
-			}
-		}
-	})
-	if err != nil && ctx.Err() == nil {
-		m.log.Warn("time of the last confirmation not written", "cause", err)
-	}
-}
-
 // asOf returns when the primary last confirmed the version; zero if the mirror can't tell.
 func (m *Mirror) asOf(v Version) time.Time {
 	e, _ := m.state.current().get(v)
@@ -132,7 +96,7 @@ func (m *Mirror) asOf(v Version) time.Time {
 
 // provenance returns that of an answer which the secondary gives about the versions. The oldest confirmation counts.
 func (m *Mirror) provenance(why absence, versions ...Version) provider.Provenance {
-	p := provider.Provenance{Source: provider.Secondary, Orphan: why.answered, Reason: why.err.Error()}
+	p := provider.Provenance{Source: provider.Secondary, Orphan: why.answered, Reason: why.err.Error(), Unauthenticated: m.cfg.Pin == ""}
 	for i, v := range versions {
 		if t := m.asOf(v); i == 0 || t.Before(p.AsOf) {
 			p.AsOf = t

@@ -45,6 +45,7 @@ func (m *Mirror) reconcile(ctx context.Context) (Report, error) {
 	if err == nil {
 		err = unfinished
 	}
+	p.report.Unsigned = m.state.unsigned()
 	if err == nil {
 		p.report.At = time.Now().UTC()
 		m.announce(m.found.reconciled(p.report))
@@ -71,7 +72,7 @@ func (m *Mirror) reconcileByItself(ctx context.Context) {
 	if len(r.Copied) > 0 || len(r.Finished) > 0 {
 		m.log.Info("mirror repaired", "copied", len(r.Copied), "destroyed", len(r.Finished))
 	}
-	left := len(r.Unmirrored) > 0 || len(m.state.current().unfinished()) > 0 && m.cfg.Mode != None
+	left := len(r.Unmirrored) > 0 || r.Unsigned != nil || len(m.state.current().unfinished()) > 0 && m.cfg.Mode != None
 	tries := m.found.pass(err == nil && !left)
 	switch {
 	case tries == 0 || m.up.down() != nil: // nothing to do, or not before the primary is back

@@ -14,7 +14,7 @@ import (
 
 // existing returns two fakes of which the first holds keys that no mirror has seen.
 func existing(t *testing.T) *rig {
-	r := &rig{t: t, primary: providertest.NewFake(t), secondary: providertest.NewFake(t), cfg: Config{StateDir: t.TempDir()}}
+	r := &rig{t: t, primary: providertest.NewFake(t), secondary: providertest.NewFake(t), cfg: Config{ManifestDir: t.TempDir()}}
 	for _, kid := range []string{"a", "b"} {
 		_, err := r.primary.CreateKey(t.Context(), provider.KeySpec{KID: kid, Alg: provider.Ed25519, Tags: map[string]string{"for": kid}})
 		require.NoError(t, err)
@@ -197,7 +197,7 @@ func TestReconcileCompletesPrivateHalves(t *testing.T) {
 func TestCopyWhosePlaceWasLostIsFound(t *testing.T) {
 	r := newPlainRig(t, Config{})
 	ref := r.create(provider.KeySpec{KID: "k"})
-	r.cfg.StateDir = t.TempDir()
+	r.cfg.ManifestDir = t.TempDir()
 	r.primary.Unplug()
 	r = r.restart()
 	kids, _ := r.jwks("")

@@ -20,6 +20,8 @@ type Report struct {
 	// Conflicts is what stands under one name with two thumbprints. It is never copied over; during an outage it is refused
 	// with provider.ErrTampered.
 	Conflicts []Conflict
+	// Unsigned is why no new manifest could be signed; nil if one was, or if the primary can't sign at all ([Status].Manifest).
+	Unsigned error
 	// Problems is what either store holds and can't read, and versions that the primary holds again after their destroy.
 	Problems []error
 }

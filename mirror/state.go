@@ -18,60 +18,74 @@ import (
 // lookEvery is how long a change that another process made to the state may go unnoticed by reads during an outage.
 const lookEvery = 100 * time.Millisecond
 
-// state holds the ledger, and keeps it in a file that several processes share.
+// state holds the ledger, and keeps it in two files that several processes share: the manifest, which the primary signed,
+// and the changes since then, which nobody did (stateFile).
 //
-// Every change is read, made and written under a lock on the directory, so that processes lose none of each other's. The
-// published ledger is read without a lock. turn serialises changes and reloads in the process and guards what stands
-// below it.
+// Every change is read, made and written under a lock on the directory, so that processes lose none of each other's. What
+// is published is read without a lock. turn serialises changes and reloads in the process and guards what stands below it.
 type state struct {
 	dir    *fileops.Dir // nil: memory only
 	owner  string       // names this Mirror in intents
+	notary *notary      // nil: nothing is signed here
+	reader *reader      // says which manifests are to be trusted
+
 	ledger atomic.Pointer[ledger]
-	damage atomic.Pointer[error] // why the file can't be trusted; nil while it can
-	looked atomic.Int64          // when the file was last looked at, in Unix nanoseconds
+	signed atomic.Pointer[manifest] // what the ledger rests on; nil: no manifest
+	damage atomic.Pointer[error]    // why the files can't be trusted; nil while they can
+	looked atomic.Int64             // when the files were last looked at, in Unix nanoseconds
 
 	turn    chan struct{}
-	info    fs.FileInfo     // the file that the ledger was read from or written to; nil: none yet
-	unsaved []func(*ledger) // changes that happened and could not be written
+	mirror  string                 // the mirror's name
+	files   map[string]fs.FileInfo // as they were read or written last
+	changes *stateFile             // what the ledger adds to the manifest, as it stands in the file; nil: no file
+	unsaved []func(*ledger)        // changes that happened and could not be written
 }
 
-// openState opens the state in dir, which it makes; dir may be empty. [provider.ErrTampered] for a damaged file: to forget
-// what was destroyed would bring it back. hook sees the file operations; nil except in tests.
-func openState(dir string, hook fileops.Hook) (*state, error) {
-	s := &state{owner: rand.Text(), turn: make(chan struct{}, 1)}
+// openState opens the state in dir, which it makes; dir may be empty. What is damaged is left as it is, and shows in sound.
+// hook sees the file operations; nil except in tests.
+func openState(dir string, hook fileops.Hook, r *reader, n *notary) (*state, error) {
+	s := &state{owner: rand.Text(), notary: n, reader: r, turn: make(chan struct{}, 1), mirror: rand.Text(), files: map[string]fs.FileInfo{}}
 	s.ledger.Store(newLedger())
+	if known := r.seen.Load(); known != nil {
+		s.mirror = known.Mirror // a directory that was made anew carries on
+	}
 	if dir == "" {
 		return s, nil
 	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, provider.Invalidf("state directory: %w", err)
+	var err error
+	if s.dir, err = openDir(dir, hook); err != nil {
+		return nil, fmt.Errorf("manifest directory: %w", err)
 	}
-	if err := fileops.Make(dir, hook); err != nil {
-		return nil, fmt.Errorf("%w: state directory: %w", provider.ErrUnavailable, err)
-	}
-	if s.dir, err = fileops.Open(dir, hook); err != nil {
-		return nil, fmt.Errorf("%w: state directory: %w", provider.ErrUnavailable, err)
-	}
-	if err = s.checkMode(); err == nil {
-		err = s.load()
-	}
-	if err != nil {
+	if err = s.load(); err != nil && s.damage.Load() == nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
-// checkMode refuses a directory in which others can put a state of their own.
-func (s *state) checkMode() error {
-	info, err := s.dir.Lstat(".")
+// openDir opens a directory of the mirror's own, which it makes. [provider.ErrInvalid] for one in which others can put files
+// of their own.
+func openDir(path string, hook fileops.Hook) (*fileops.Dir, error) {
+	path, err := filepath.Abs(path)
 	if err != nil {
-		return fmt.Errorf("%w: state directory: %w", provider.ErrUnavailable, err)
+		return nil, provider.Invalidf("%w", err)
 	}
-	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return provider.Invalidf("state directory %s of mode %#o: want no write permission for group and others", s.dir.Path("."), mode)
+	if err := fileops.Make(path, hook); err != nil {
+		return nil, fmt.Errorf("%w: %w", provider.ErrUnavailable, err)
 	}
-	return nil
+	dir, err := fileops.Open(path, hook)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", provider.ErrUnavailable, err)
+	}
+	info, err := dir.Lstat(".")
+	if err != nil {
+		err = fmt.Errorf("%w: %w", provider.ErrUnavailable, err)
+	} else if mode := info.Mode().Perm(); mode&0o022 != 0 {
+		err = provider.Invalidf("%s of mode %#o: want no write permission for group and others", path, mode)
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return dir, nil
 }
 
 func (s *state) close() error {
@@ -118,47 +132,73 @@ func (s *state) look(ctx context.Context, now bool) {
 	_ = s.load() // kept in damage
 }
 
-// load reads the file if it changed. A file that is gone is no change: it is written anew with the next one. The caller
-// has the turn, except in openState.
+// load reads the files if they changed. Files that are gone are no change: they are written anew with the next one. The
+// caller has the turn, except in openState.
 func (s *state) load() error {
 	err := s.reload()
 	s.looked.Store(time.Now().UnixNano())
 	switch {
 	case err == nil:
 		s.damage.Store(nil)
-	case errors.Is(err, provider.ErrTampered), errors.Is(err, provider.ErrUnsupported):
+	case errors.Is(err, provider.ErrTampered), errors.Is(err, provider.ErrUnsupported), errors.Is(err, provider.ErrStale):
 		s.damage.Store(&err)
 	}
 	return err
 }
 
 func (s *state) reload() error {
-	info, err := s.dir.Lstat(stateName)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("%w: state: %w", provider.ErrUnavailable, err)
-	case s.info != nil && s.damage.Load() == nil && sameFile(info, s.info):
-		return nil
+	manifestData, manifestChanged, err := s.read(manifestName)
+	if err != nil {
+		return err
 	}
-	data, info, err := s.dir.ReadFile(stateName, maxState)
-	switch {
-	case errors.Is(err, fileops.ErrType), errors.Is(err, fileops.ErrSize):
-		return fmt.Errorf("%w: state: %w", provider.ErrTampered, err)
-	case err != nil:
-		return fmt.Errorf("%w: state: %w", provider.ErrUnavailable, err)
+	changesData, changed, err := s.read(stateName)
+	if err != nil || !manifestChanged && !changed {
+		return err
 	}
-	l, err := decodeState(data)
+	signed, changes := s.signed.Load(), s.changes
+	if manifestChanged && (signed == nil || hashOf(manifestData) != signed.hash) {
+		if signed, err = s.reader.accept(manifestData); err != nil {
+			return fmt.Errorf("manifest %s: %w", s.dir.Path(manifestName), err)
+		}
+	}
+	if changed {
+		if changes, err = decodeState(changesData); err != nil {
+			return fmt.Errorf("state %s: %w", s.dir.Path(stateName), err)
+		}
+	}
+	l, err := join(signed, changes)
 	if err != nil {
 		return fmt.Errorf("state %s: %w", s.dir.Path(stateName), err)
 	}
+	l.inherit(s.current())
 	for _, change := range s.unsaved {
 		change(l)
 	}
-	s.info = info
-	s.ledger.Store(l)
+	s.changes = changes
+	s.publish(signed, l)
 	return nil
+}
+
+// read returns a file's content if it has changed.
+func (s *state) read(name string) (data []byte, changed bool, err error) {
+	info, err := s.dir.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, false, nil
+	case err != nil:
+		return nil, false, fmt.Errorf("%w: state: %w", provider.ErrUnavailable, err)
+	case s.files[name] != nil && s.damage.Load() == nil && sameFile(info, s.files[name]):
+		return nil, false, nil
+	}
+	data, info, err = s.dir.ReadFile(name, maxState)
+	switch {
+	case errors.Is(err, fileops.ErrType), errors.Is(err, fileops.ErrSize):
+		return nil, false, fmt.Errorf("%w: state: %w", provider.ErrTampered, err)
+	case err != nil:
+		return nil, false, fmt.Errorf("%w: state: %w", provider.ErrUnavailable, err)
+	}
+	s.files[name] = info
+	return data, true, nil
 }
 
 // sameFile tells whether a and b describe one content: every change of the file is a new file.
@@ -166,70 +206,10 @@ func sameFile(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// update makes a change and writes it before it returns. On an error the change is not made.
-func (s *state) update(ctx context.Context, change func(*ledger)) error {
-	return s.change(ctx, change, false)
-}
-
-// note is update for what has happened already: it counts from now on even if it can't be written, which is tried again
-// with the next change.
-func (s *state) note(ctx context.Context, change func(*ledger)) error {
-	return s.change(ctx, change, true)
-}
-
-func (s *state) change(ctx context.Context, change func(*ledger), happened bool) error {
-	select {
-	case s.turn <- struct{}{}:
-	case <-ctx.Done():
-		if !happened {
-			return ctx.Err()
-		}
-		s.turn <- struct{}{} // a holder's wait for the file is bounded by its own context
+func (s *state) publish(signed *manifest, l *ledger) {
+	if signed != nil {
+		s.mirror = signed.mirror
+		s.signed.Store(signed)
 	}
-	defer func() { <-s.turn }()
-	unlock, err := s.lockFile(ctx)
-	if err == nil {
-		defer unlock()
-		if err = s.take(); err == nil {
-			next := s.current().clone()
-			change(next)
-			if err = s.save(next); err == nil {
-				s.unsaved = nil
-				s.ledger.Store(next)
-				return nil
-			}
-		}
-	}
-	if happened {
-		next := s.current().clone()
-		change(next)
-		s.ledger.Store(next)
-		s.unsaved = append(s.unsaved, change)
-	}
-	return err
-}
-
-// take is load under the lock of the file.
-func (s *state) take() error {
-	if s.dir == nil {
-		return nil
-	}
-	return s.load()
-}
-
-func (s *state) save(l *ledger) error {
-	if s.dir == nil {
-		return nil
-	}
-	data, err := encodeState(l)
-	if err != nil {
-		return err
-	}
-	if err := s.dir.Replace(stateName, data); err != nil {
-		return fmt.Errorf("%w: state: %w", provider.ErrUnavailable, err)
-	}
-	if s.info, err = s.dir.Lstat(stateName); err != nil {
-		s.info = nil // read again next time
-	}
-	return nil
+	s.ledger.Store(l)
 }

@@ -11,31 +11,36 @@ import (
 )
 
 const (
-	stateName   = "state.json"
-	stateFormat = 1
-	maxState    = 256 << 20 // bytes; a version takes about 200
+	manifestName = "manifest.jwt"
+	stateName    = "state.json"
+	stateFormat  = 2
+	maxState     = 256 << 20 // bytes; a version takes about 500
 )
 
-// stateFile is the ledger as a file.
+// stateFile is what the ledger adds to a manifest: destroys under way, and whatever could not be signed.
+//
+// It is void with the next manifest, which has it all. Nobody signed it, so it may take versions of the manifest out of
+// service, and can't change what the manifest says of them.
 //
 // The writer's output is the only form that is read: a file that its own content would not be written as again is
 // refused. That finds unknown and repeated members without naming them.
 type stateFile struct {
-	Format int                      `json:"format"`
-	Keys   map[string]map[int]entry `json:"keys"`
+	Format     int                      `json:"format"`
+	Generation int64                    `json:"generation"` // of the manifest; 0: none
+	Keys       map[string]map[int]entry `json:"keys"`
 }
 
-func encodeState(l *ledger) ([]byte, error) {
-	data, err := json.Marshal(stateFile{stateFormat, l.keys})
+func (f *stateFile) encode() ([]byte, error) {
+	data, err := json.Marshal(f)
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	return append(data, '\n'), nil
 }
 
-// decodeState is the reverse of encodeState. [provider.ErrUnsupported] for the format of a later version of this package,
+// decodeState is the reverse of encode. [provider.ErrUnsupported] for the format of a later version of this package,
 // [provider.ErrTampered] for whatever else it did not write.
-func decodeState(data []byte) (*ledger, error) {
+func decodeState(data []byte) (*stateFile, error) {
 	var header struct{ Format int }
 	if err := json.Unmarshal(data, &header); err != nil {
 		return nil, fmt.Errorf("%w: not JSON", provider.ErrTampered)
@@ -44,23 +49,95 @@ func decodeState(data []byte) (*ledger, error) {
 		return nil, provider.Unsupportedf("format %d: this version reads %d", header.Format, stateFormat)
 	}
 	var f stateFile
-	if err := json.Unmarshal(data, &f); err != nil || f.Keys == nil {
-		return nil, fmt.Errorf("%w: want the members format and keys", provider.ErrTampered)
+	if err := json.Unmarshal(data, &f); err != nil || f.Keys == nil || f.Format != stateFormat {
+		return nil, fmt.Errorf("%w: want the members format, generation and keys", provider.ErrTampered)
 	}
-	l := newLedger()
 	for kid, versions := range f.Keys {
 		for n, e := range versions {
 			if err := e.validate(kid, n); err != nil {
 				return nil, fmt.Errorf("%w: entry %.150q: %w", provider.ErrTampered, Version{kid, n}, err)
 			}
-			l.set(Version{kid, n}, e)
 		}
 	}
-	again, err := encodeState(l)
+	again, err := f.encode()
 	if err != nil || !bytes.Equal(again, data) {
 		return nil, fmt.Errorf("%w: not as this package writes it", provider.ErrTampered)
 	}
+	return &f, nil
+}
+
+// join returns the ledger that a manifest and the changes since then make; either may be nil. [provider.ErrTampered] for
+// changes to a manifest later than the one that is there.
+func join(signed *manifest, changes *stateFile) (*ledger, error) {
+	l, generation := newLedger(), int64(0)
+	if signed != nil {
+		l, generation = signed.ledger.clone(), signed.generation
+	}
+	if changes == nil || changes.Generation < generation {
+		return l, nil
+	}
+	if changes.Generation > generation {
+		return nil, fmt.Errorf("%w: it belongs to the manifest of generation %d, and there is %d", provider.ErrTampered, changes.Generation, generation)
+	}
+	for kid, versions := range changes.Keys {
+		for n, change := range versions {
+			v := Version{kid, n}
+			if e, named := l.get(v); named {
+				change = e.restrict(change, signed.issued)
+			}
+			l.set(v, change)
+		}
+	}
 	return l, nil
+}
+
+// restrict returns e with that of an unsigned change which takes the version out of service. A destroy that the manifest
+// does not tell of came after it: were it dated back, to before the version became active, the version would not have
+// superseded those before it.
+func (e entry) restrict(change entry, issued time.Time) entry {
+	if e.Destroyed.IsZero() && !change.Destroyed.IsZero() {
+		e.Destroyed = change.Destroyed
+		if e.Destroyed.Before(issued) {
+			e.Destroyed = issued
+		}
+	}
+	e.Intent, e.CopyLeft = change.Intent, change.CopyLeft
+	if e.Conflict == "" {
+		e.Conflict = change.Conflict
+	}
+	if !e.Destroyed.IsZero() {
+		e.Copy = change.Copy
+	}
+	return e
+}
+
+// since returns what l adds to a manifest, which may be nil.
+func (l *ledger) since(signed *manifest) *stateFile {
+	f := &stateFile{Format: stateFormat, Keys: map[string]map[int]entry{}}
+	base := newLedger()
+	if signed != nil {
+		f.Generation, base = signed.generation, signed.ledger
+	}
+	for v, e := range l.all() {
+		if was, named := base.get(v); named && was.sameAs(e) {
+			continue
+		}
+		if f.Keys[v.KID] == nil {
+			f.Keys[v.KID] = map[int]entry{}
+		}
+		f.Keys[v.KID][v.Version] = e
+	}
+	return f
+}
+
+// sameAs tells whether o says the same of a version, the time of its last confirmation aside.
+func (e entry) sameAs(o entry) bool {
+	return e.sameKey(o) && e.sameCopy(o) && e.Destroyed.Equal(o.Destroyed) && e.CopyLeft == o.CopyLeft &&
+		(e.Intent == nil) == (o.Intent == nil) && (e.Intent == nil || *e.Intent == *o.Intent)
+}
+
+func (e entry) sameCopy(o entry) bool {
+	return e.Unmirrored == o.Unmirrored && (e.Copy == nil) == (o.Copy == nil) && (e.Copy == nil || *e.Copy == *o.Copy)
 }
 
 func (e entry) validate(kid string, version int) error {

@@ -35,7 +35,7 @@ func TestConformanceOverATokenAndAKeystore(t *testing.T) {
 	dir := t.TempDir()
 	providertest.Run(t, func(t *testing.T) provider.Provider {
 		p, _ := token(t)
-		return joined(t, p, keystore(t, dir+"/secondary", false), Config{StateDir: dir + "/state"})
+		return joined(t, p, keystore(t, dir+"/secondary", false), Config{ManifestDir: dir + "/state"})
 	}, providertest.SameStore())
 }
 
@@ -44,7 +44,7 @@ func TestConformanceOverATokenAndAKeystore(t *testing.T) {
 func TestTokenIsTakenAway(t *testing.T) {
 	p, h := token(t)
 	dir := t.TempDir()
-	m := joined(t, p, keystore(t, dir+"/secondary", false), Config{StateDir: dir + "/state"})
+	m := joined(t, p, keystore(t, dir+"/secondary", false), Config{ManifestDir: dir + "/state"})
 	ctx := t.Context()
 	ref, err := m.CreateKey(ctx, provider.KeySpec{Alg: provider.ECDSAP256SHA256})
 	require.NoError(t, err)

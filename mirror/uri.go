@@ -13,14 +13,15 @@ import (
 
 // Scheme is the URI scheme of a Mirror:
 //
-//	mirrored:?primary=URI&secondary=URI&mode=MODE&fail_open_reads=BOOL&refuse_orphans=BOOL&state_dir=PATH
+//	mirrored:?primary=URI&secondary=URI&mode=MODE&fail_open_reads=BOOL&refuse_orphans=BOOL
+//	  &manifest_dir=PATH&manifest_pin=THUMBPRINT&state_dir=PATH
 //
 // The URIs of the two stores, percent-encoded, are required. The rest has the defaults of [Config]: mode public_only,
-// fail_open_reads true, refuse_orphans false, no state_dir. The attributes kid and version name a key
+// fail_open_reads true, refuse_orphans false, and none of the directories and pins. The attributes kid and version name a key
 // ([provider.OpenKey]).
 const Scheme = "mirrored"
 
-var attributes = []string{"primary", "secondary", "mode", "fail_open_reads", "refuse_orphans", "state_dir", "kid", "version"}
+var attributes = []string{"primary", "secondary", "mode", "fail_open_reads", "refuse_orphans", "manifest_dir", "manifest_pin", "state_dir", "kid", "version"}
 
 func init() {
 	provider.Register(Scheme, func(ctx context.Context, uri string) (provider.Provider, error) { return Open(ctx, uri) })
@@ -77,7 +78,7 @@ func parseURI(uri string) (map[string]string, Config, error) {
 			return nil, Config{}, provider.Invalidf("URI of a mirror: want the attribute %s, the percent-encoded URI of a store", name)
 		}
 	}
-	cfg := Config{Mode: Mode(values["mode"]), StateDir: values["state_dir"]}
+	cfg := Config{Mode: Mode(values["mode"]), ManifestDir: values["manifest_dir"], Pin: values["manifest_pin"], StateDir: values["state_dir"]}
 	failOpen, err := boolean(values, "fail_open_reads", true)
 	if err != nil {
 		return nil, Config{}, err

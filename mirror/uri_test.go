@@ -12,14 +12,14 @@ import (
 func TestOpenByURI(t *testing.T) {
 	dir := t.TempDir()
 	uri := "mirrored:?primary=" + url.QueryEscape("softfile:"+dir+"/primary") + "&secondary=" + url.QueryEscape("softfile:"+dir+"/secondary") +
-		"&mode=none&fail_open_reads=false&refuse_orphans=true&kid=k&state_dir=" + url.QueryEscape(dir+"/state")
+		"&mode=none&fail_open_reads=false&refuse_orphans=true&kid=k&manifest_dir=" + url.QueryEscape(dir+"/state")
 	p, err := provider.Open(t.Context(), uri)
 	require.NoError(t, err)
 	m := p.(*Mirror)
 	require.Equal(t, None, m.cfg.Mode)
 	require.True(t, m.cfg.NoFailOpenReads)
 	require.True(t, m.cfg.RefuseOrphans)
-	require.Equal(t, dir+"/state", m.cfg.StateDir)
+	require.Equal(t, dir+"/state", m.cfg.ManifestDir)
 	require.NoError(t, m.Close())
 }
 

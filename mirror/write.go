@@ -22,15 +22,20 @@ func (m *Mirror) ImportKey(ctx context.Context, spec provider.KeySpec, material 
 	return m.write(ctx, spec.KID, func() (provider.KeyRef, error) { return m.primary.ImportKey(ctx, spec, material) }, err)
 }
 
-// RotateKey implements [provider.Provider].
+// RotateKey implements [provider.Provider]. Config.Windows stands in for windows that r does not name; windows that would
+// break Config.Verifiers are [provider.ErrInvalid], those of a rotation that takes effect now excepted.
 func (m *Mirror) RotateKey(ctx context.Context, kid string, r provider.Rotation) (provider.KeyRef, error) {
-	return m.write(ctx, kid, func() (provider.KeyRef, error) { return m.primary.RotateKey(ctx, kid, r) }, provider.ValidateKID(kid))
+	if r.Windows == nil {
+		r.Windows = m.cfg.Windows
+	}
+	return m.write(ctx, kid, func() (provider.KeyRef, error) { return m.primary.RotateKey(ctx, kid, r) },
+		errors.Join(provider.ValidateKID(kid), checkReserved(kid), m.cfg.Verifiers.allow(r)))
 }
 
 // PutVersion implements [provider.Replica]: the primary keeps the copy, and the mirror mirrors it, so that a Mirror can be
 // the secondary of another. [provider.ErrUnsupported] if the primary is no replica.
 func (m *Mirror) PutVersion(ctx context.Context, ref provider.KeyRef, material provider.KeyMaterial) (provider.KeyRef, error) {
-	invalid := provider.ValidateKID(ref.KID)
+	invalid := errors.Join(provider.ValidateKID(ref.KID), checkReserved(ref.KID))
 	r, ok := m.primary.(provider.Replica)
 	if !ok && invalid == nil {
 		invalid = lacking("keep copies under the name of their origin")
@@ -43,7 +48,18 @@ func (m *Mirror) PutVersion(ctx context.Context, ref provider.KeyRef, material p
 func named(spec provider.KeySpec) (provider.KeySpec, error) {
 	whole, err := spec.Normalize()
 	spec.KID = whole.KID
+	if err == nil {
+		err = checkReserved(spec.KID)
+	}
 	return spec, err
+}
+
+// checkReserved returns [provider.ErrInvalid] for the kid of the key that signs the manifest.
+func checkReserved(kid string) error {
+	if kid == ManifestKID {
+		return provider.Invalidf("kid %q: it is reserved for the key that signs the manifest", kid)
+	}
+	return nil
 }
 
 // write makes a change on the primary and then mirrors it. The primary's error is the caller's, and leaves the secondary
@@ -85,17 +101,20 @@ func (m *Mirror) mirror(ctx context.Context, ref provider.KeyRef) provider.Mirro
 	if m.state.current().destroyed(ref.KID, ref.Version) {
 		return provider.Mirroring{Reason: fmt.Sprintf("the primary gave the number of %q, which was destroyed, to another key: it is not served", ref.JWKKID())}
 	}
-	mirroring, at := m.copy(ctx, ref)
-	copied := mirroring.Mirrored && m.cfg.Mode != None
+	mirroring, t := m.copy(ctx, ref)
 	limited, cancel := context.WithTimeout(ctx, m.cfg.SecondaryTimeout)
 	defer cancel()
-	err := m.state.note(limited, func(l *ledger) { l.vouch(ref, time.Now(), copied, at) })
+	err := m.state.note(limited, func(l *ledger) { l.vouch(t) })
 	switch {
 	case err != nil:
-		mirroring.Mirrored = mirroring.Mirrored && at == nil
+		mirroring.Mirrored = mirroring.Mirrored && t.at == nil && m.state.notary == nil
 		mirroring.Reason = fmt.Sprintf("not noted in the state: %v", err)
 	case m.state.current().destroyed(ref.KID, ref.Version):
 		mirroring = provider.Mirroring{Reason: "destroyed meanwhile by another process"}
+	default:
+		if err := m.state.unsigned(); err != nil && mirroring.Mirrored {
+			mirroring.Mirrored, mirroring.Reason = false, err.Error()
+		}
 	}
 	m.wrote(nameOf(ref), mirroring)
 	return mirroring
@@ -122,19 +141,21 @@ func (m *Mirror) carried(v Version, done bool, reason string) {
 	}
 }
 
-// copy puts a copy of the version that ref describes onto the secondary. at is where it stands if not under the primary's
-// name.
-func (m *Mirror) copy(ctx context.Context, ref provider.KeyRef) (_ provider.Mirroring, at *placed) {
+// copy puts a copy of the version that ref describes onto the secondary. It returns what is to be noted of the version.
+func (m *Mirror) copy(ctx context.Context, ref provider.KeyRef) (provider.Mirroring, testimony) {
+	t := testimony{ref: ref, when: time.Now(), copy: missing}
 	if m.cfg.Mode == None {
-		return provider.Mirroring{Mirrored: true, Reason: "mode none: nothing is copied"}, nil
+		t.copy = asBefore
+		return provider.Mirroring{Mirrored: true, Reason: "mode none: nothing is copied"}, t
 	}
 	c, err := m.collect(ctx, ref)
 	if err != nil {
-		return provider.Mirroring{Reason: err.Error()}, nil
+		return provider.Mirroring{Reason: err.Error()}, t
 	}
 	defer c.material.Private.Wipe()
+	t.jwk = c.jwk
 	if c.material.Private.Empty() && len(c.material.Public) == 0 {
-		return provider.Mirroring{Mirrored: c.complete, Reason: c.reason}, nil
+		return provider.Mirroring{Mirrored: c.complete, Reason: c.reason}, t
 	}
 	limited, cancel := m.copies.budget(ctx)
 	defer cancel()
@@ -148,9 +169,10 @@ func (m *Mirror) copy(ctx context.Context, ref provider.KeyRef) (_ provider.Mirr
 	}
 	switch {
 	case err != nil:
-		return provider.Mirroring{Reason: err.Error()}, nil
+		return provider.Mirroring{Reason: err.Error()}, t
 	case stored.Fingerprint != ref.Fingerprint:
-		return provider.Mirroring{Reason: fmt.Sprintf("secondary stored a key with the thumbprint %q: want %q", stored.Fingerprint, ref.Fingerprint)}, nil
+		return provider.Mirroring{Reason: fmt.Sprintf("secondary stored a key with the thumbprint %q: want %q", stored.Fingerprint, ref.Fingerprint)}, t
 	}
-	return provider.Mirroring{Mirrored: c.complete, Private: !c.material.Private.Empty(), Reason: c.reason}, at
+	t.copy, t.at = carried, at
+	return provider.Mirroring{Mirrored: c.complete, Private: !c.material.Private.Empty(), Reason: c.reason}, t
 }

@@ -110,6 +110,9 @@ type Provenance struct {
 	// Orphan tells that the primary answered that it holds no such version, though the mirror's copy was never told of
 	// a destroy: it was destroyed behind the mirror's back.
 	Orphan bool
+	// Unauthenticated tells that the answer rests on a mirror's files alone: no statement of the system of record was
+	// verified for it under a key that the reader knows.
+	Unauthenticated bool
 	// Reason says why the primary did not answer; empty from the primary.
 	Reason string
 }

@@ -127,7 +127,7 @@ func (d *demo) begin(ctx context.Context) (err error) {
 	if d.keystore, err = softfile.Open(ctx, softfile.Config{Dir: d.store()}); err != nil {
 		return err
 	}
-	d.mirror, err = mirror.New(d.token, d.keystore, mirror.Config{StateDir: filepath.Join(d.store(), "mirror")})
+	d.mirror, err = mirror.New(d.token, d.keystore, mirror.Config{ManifestDir: filepath.Join(d.store(), "mirror")})
 	return err
 }
 

@@ -51,7 +51,9 @@ type provenanceJSON struct {
 	AsOf   *time.Time `json:"as_of"`
 	Stale  bool       `json:"stale"`
 	Orphan bool       `json:"orphan"`
-	Reason string     `json:"reason"`
+	// Unauthenticated tells that no manifest was verified for an answer of the mirror.
+	Unauthenticated bool   `json:"unauthenticated"`
+	Reason          string `json:"reason"`
 }
 
 // destructionJSON is the output of key destroy.
@@ -105,7 +107,7 @@ func newMirroringJSON(m *provider.Mirroring) *mirroringJSON {
 }
 
 func newProvenanceJSON(p provider.Provenance) provenanceJSON {
-	out := provenanceJSON{Source: p.Source.String(), Stale: p.Stale, Orphan: p.Orphan, Reason: p.Reason}
+	out := provenanceJSON{Source: p.Source.String(), Stale: p.Stale, Orphan: p.Orphan, Unauthenticated: p.Unauthenticated, Reason: p.Reason}
 	if !p.AsOf.IsZero() {
 		t := seconds(p.AsOf)
 		out.AsOf = &t

@@ -61,6 +61,9 @@ func (a *app) noteSource(what string, p provider.Provenance) {
 	if p.Stale {
 		a.notes.degrade("the answer is stale: the mirror was last confirmed too long ago")
 	}
+	if p.Unauthenticated {
+		a.notes.add("hint", "nothing proves that the mirror's files are as the token left them; --manifest-pin does, see hsmmirror mirror pin")
+	}
 	if p.Reason != "" && !p.Orphan {
 		a.notes.add("hint", "the reason is %s", cause(p.Reason))
 	}

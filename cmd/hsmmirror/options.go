@@ -21,6 +21,7 @@ type options struct {
 	mode                               string
 	failOpenReads                      bool
 	timeout                            time.Duration
+	manifestPin, stateDir              string
 	output                             string
 }
 
@@ -54,6 +55,8 @@ func (o *options) register(root *cobra.Command) {
 	f.StringVar(&o.passphraseSource, "passphrase-source", "", "where the keystore's passphrase comes from, as for the PIN")
 	f.StringVar(&o.mode, "mode", "public_only", "what is mirrored: public_only, full or none")
 	f.BoolVar(&o.failOpenReads, "fail-open-reads", true, "answer reads from the mirror while the token is away")
+	f.StringVar(&o.manifestPin, "manifest-pin", "", "thumbprint of the key that signs the mirror's manifest; see mirror pin")
+	f.StringVar(&o.stateDir, "state-dir", "", "directory of your own, apart from the keystore, that keeps which manifest was seen, `DIR`")
 	f.DurationVar(&o.timeout, "timeout", hsm.DefaultTimeout, "how long one operation of the token may take")
 	f.StringVarP(&o.output, "output", "o", outputTable, "table, json or yaml")
 	f.VisitAll(func(flag *pflag.Flag) { flag.Usage += " (" + envName(flag) + ")" })

@@ -125,7 +125,7 @@ mirror, a write that was not mirrored, or a list with gaps. stderr says which.`,
 	root.SetFlagErrorFunc(flagError)
 	root.Flags().SortFlags = false
 	a.options.register(root)
-	root.AddCommand(newToken(a), newKey(a), newStore(a), newJWK(a), newJWKS(a), newSign(a), newVerify(a), newRandom(a), newDemo(a), newVersion(a))
+	root.AddCommand(newToken(a), newKey(a), newStore(a), newJWK(a), newJWKS(a), newMirror(a), newSign(a), newVerify(a), newRandom(a), newDemo(a), newVersion(a))
 	return root
 }
 

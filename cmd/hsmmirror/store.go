@@ -55,14 +55,21 @@ func (a *app) openStore(ctx context.Context) (provider.Provider, error) {
 	if err != nil {
 		return nil, errors.Join(err, primary.Close())
 	}
-	return mirror.New(primary, secondary, o.mirrorConfig())
+	m, err := mirror.New(primary, secondary, o.mirrorConfig())
+	if err != nil {
+		return nil, err
+	}
+	a.noteMirror(m)
+	return m, nil
 }
 
 func (o *options) mirrorConfig() mirror.Config {
 	return mirror.Config{
 		Mode:            mirror.Mode(o.mode),
 		NoFailOpenReads: !o.failOpenReads,
-		StateDir:        filepath.Join(o.store, "mirror"),
+		ManifestDir:     filepath.Join(o.store, "mirror"),
+		Pin:             o.manifestPin,
+		StateDir:        o.stateDir,
 	}
 }
 
