@@ -40,9 +40,9 @@ type Config struct {
 	PINPad bool
 
 	Sessions     int           // greatest number of sessions for operations; 0: DefaultSessions
-	Timeout      time.Duration // limit of one operation whose context has none earlier; 0: DefaultTimeout
+	Timeout      time.Duration // limit of one operation on the token whose context has none earlier; a call that enumerates makes many; 0: DefaultTimeout
 	KeepAlive    time.Duration // the token is asked this often, so that it closes no connection for lying idle; 0: DefaultKeepAlive
-	RefreshAfter time.Duration // age at which reads enumerate the token anew, to see what others did; 0: DefaultRefreshAfter
+	RefreshAfter time.Duration // age at which what is known of the keys is read anew, to see what others did; nothing older than twice that is used; 0: DefaultRefreshAfter
 
 	Logger *slog.Logger // changes of state and oddities, once each; nil: nothing is logged
 

@@ -329,3 +329,77 @@ func TestStateChangesAreLoggedOnceAndCallsAreNot(t *testing.T) {
 	comesBack(t, u.sign)
 	require.Equal(t, []string{"token connected", "token lost", "token connected"}, records.messages())
 }
+
+func TestWhatIsMadeAfterEverybodyHasLeftIsTakenBack(t *testing.T) {
+	tests := []struct {
+		name, function string
+		alg            provider.KeyAlg
+		skip           int
+	}{
+		{"a record", "C_CreateObject", provider.ECDSAP256SHA256, 0},
+		{"a pair that crypto11 makes", "C_GenerateKeyPair", provider.ECDSAP256SHA256, 0},
+		{"a pair that we make", "C_GenerateKeyPair", provider.Ed25519, 0},
+		{"a secret key", "C_GenerateKey", provider.AES256GCM, 0},
+		{"the record that makes it live", "C_CreateObject", provider.ECDSAP256SHA256, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			token, m := faulty(t, nil)
+			require.NoError(t, token.enumerate(context.Background()))
+			hang := m.On(tt.function).After(tt.skip).Times(1).Hang()
+			defer hang.Release()
+			ctx, cancel := context.WithCancel(context.Background())
+			kid := provider.NewKID()
+			made := make(chan error, 1)
+			go func() {
+				_, err := token.CreateKey(ctx, provider.KeySpec{KID: kid, Alg: tt.alg})
+				made <- err
+			}()
+			require.Eventually(t, func() bool { return hang.Waiting() == 1 }, recovery, time.Millisecond)
+			cancel()
+			require.ErrorIs(t, <-made, context.Canceled)
+			hang.Release()
+			require.Eventually(t, func() bool { return m.Inside() == 0 && token.Stats().InUse == 0 }, recovery, time.Millisecond)
+			objects, err := token.link.find(context.Background())
+			require.NoError(t, err)
+			for _, o := range objects {
+				require.NotContains(t, o.label, kid)
+			}
+			_, err = token.GetKey(context.Background(), kid, 0)
+			require.ErrorIs(t, err, provider.ErrNotFound)
+		})
+	}
+}
+
+func TestASlowEnumerationHangsNot(t *testing.T) { // each of its steps is an operation, with a time limit of its own
+	ctx := context.Background()
+	token, m := faulty(t, func(c *Config) { c.Timeout = 2 * time.Second })
+	for range 30 {
+		_, err := token.CreateKey(ctx, provider.KeySpec{Alg: provider.Ed25519})
+		require.NoError(t, err)
+	}
+	slow := m.On("C_GetAttributeValue").Delay(10 * time.Millisecond)
+	defer slow.Stop()
+	start := time.Now()
+	require.NoError(t, token.enumerate(ctx))
+	require.Greater(t, time.Since(start), 2*time.Second)
+	require.Equal(t, StateUp, token.Status().State)
+}
+
+func TestKeysAreReadAnewBesideTheCallers(t *testing.T) {
+	ctx := context.Background()
+	token, m := faulty(t, func(c *Config) { c.RefreshAfter = time.Hour })
+	u := newUser(t, token)
+	require.NoError(t, u.read(ctx))
+	token.mu.Lock()
+	token.idx.at = token.idx.at.Add(-time.Hour - time.Minute)
+	token.mu.Unlock()
+	hang := m.On("C_FindObjectsInit").Hang()
+	defer hang.Release()
+	for range 10 {
+		require.NoError(t, u.read(ctx), "it is not waited for")
+	}
+	require.Eventually(t, func() bool { return hang.Waiting() == 1 }, recovery, time.Millisecond)
+	hang.Release()
+	require.Eventually(t, func() bool { return token.younger(time.Minute) }, recovery, time.Millisecond)
+}

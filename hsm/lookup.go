@@ -36,12 +36,17 @@ func (t *Token) lookupVersion(ctx context.Context, kid string, n int) (*key, *ve
 	return k, v, err
 }
 
-// current makes sure that the index is of this epoch and no older than Config.RefreshAfter.
+// current makes sure that the index is of this epoch and no older than twice Config.RefreshAfter. From once that age on it is made anew
+// beside the caller, who need not wait.
 func (t *Token) current(ctx context.Context) error {
 	if _, err := t.keyed(ctx); err != nil {
 		return err
 	}
-	if t.fresh() {
+	if t.younger(t.cfg.RefreshAfter) {
+		return nil
+	}
+	if t.younger(2 * t.cfg.RefreshAfter) {
+		t.refreshBeside()
 		return nil
 	}
 	select {
@@ -50,10 +55,29 @@ func (t *Token) current(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if t.fresh() {
+	if t.younger(t.cfg.RefreshAfter) {
 		return nil
 	}
 	return t.enumerate(ctx)
+}
+
+// refreshBeside makes the index anew in a goroutine, unless that is being done. If it fails, the index gets too old, and the next
+// caller finds out why.
+func (t *Token) refreshBeside() {
+	select {
+	case t.refresh <- struct{}{}:
+	default:
+		return
+	}
+	done := t.background.start(func(ctx context.Context) {
+		defer func() { <-t.refresh }()
+		if err := t.enumerate(ctx); err != nil {
+			t.cfg.Logger.Debug("keys on the token not read anew", slog.String("token", t.cfg.name()), slog.Any("error", err))
+		}
+	})
+	if !done {
+		<-t.refresh
+	}
 }
 
 // keyed describes a token whose private objects can be seen. Without a login a token that wants one shows none, which would look
@@ -66,10 +90,11 @@ func (t *Token) keyed(ctx context.Context) (TokenInfo, error) {
 	return info, err
 }
 
-func (t *Token) fresh() bool {
+// younger tells whether the index is of this epoch and younger than age.
+func (t *Token) younger(age time.Duration) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.idx.epoch != 0 && t.idx.epoch == t.link.epoch() && time.Since(t.idx.at) < t.cfg.RefreshAfter
+	return t.idx.epoch != 0 && t.idx.epoch == t.link.epoch() && time.Since(t.idx.at) < age
 }
 
 // enumerate reads the whole token into a new index. What this Token changed in the meantime stays as the change left it.

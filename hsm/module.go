@@ -115,9 +115,9 @@ func (m module) GenerateKey(s pkcs11.SessionHandle, mech []*pkcs11.Mechanism, a 
 	return h, m.count(fnGenerateKey, err)
 }
 
-func (m module) GenerateKeyPair(s pkcs11.SessionHandle, mech []*pkcs11.Mechanism, public, private []*pkcs11.Attribute) error {
-	_, _, err := m.ctx.GenerateKeyPair(s, mech, public, private)
-	return m.count(fnGenerateKeyPair, err)
+func (m module) GenerateKeyPair(s pkcs11.SessionHandle, mech []*pkcs11.Mechanism, public, private []*pkcs11.Attribute) (pub, priv pkcs11.ObjectHandle, err error) {
+	pub, priv, err = m.ctx.GenerateKeyPair(s, mech, public, private)
+	return pub, priv, m.count(fnGenerateKeyPair, err)
 }
 
 func (m module) WrapKey(s pkcs11.SessionHandle, mech []*pkcs11.Mechanism, with, key pkcs11.ObjectHandle) ([]byte, error) {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync/atomic"
 
 	"github.com/miekg/pkcs11"
 
@@ -14,27 +13,28 @@ import (
 )
 
 func (c *conn) create(ctx context.Context, template []attribute) error {
-	var taken atomic.Bool // the template, by the call or by its caller who has given up on it
+	var made creation
 	err := c.do(ctx, func(_ *member, s pkcs11.SessionHandle) error {
-		if taken.Swap(true) {
+		if !made.begin() {
 			return errAbandoned
 		}
-		_, err := c.p11.CreateObject(s, toAttributes(template))
-		if err = c.fail("C_CreateObject", err); undone(err) {
-			taken.Store(false) // it may be made again
-			return err
+		h, err := c.p11.CreateObject(s, toAttributes(template))
+		err = c.fail("C_CreateObject", err)
+		wanted := made.end()
+		if wanted && undone(err) {
+			return err // it may be made again
 		}
 		wipe(template)
+		if !wanted && err == nil {
+			err = c.fail("C_DestroyObject", c.p11.DestroyObject(s, h))
+		}
 		return err
 	})
-	if !taken.Swap(true) {
+	if made.leave() {
 		wipe(template)
 	}
 	return err
 }
-
-// errAbandoned ends a call that has begun when nobody waited for it any more.
-var errAbandoned = errors.New("abandoned")
 
 func (c *conn) destroy(ctx context.Context, o *object) error {
 	return c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {

@@ -7,41 +7,63 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/miekg/pkcs11"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// searchStep is how many handles one C_FindObjects asks for.
-const searchStep = 512
+const (
+	searchStep = 512 // handles that one C_FindObjects asks for
+	readStep   = 16  // objects that are read in one operation: a token with thousands takes its time, and hangs not for that
+	findTries  = 3   // how often a search begins again because the connection was made anew
+)
 
-func (c *conn) find(ctx context.Context, match ...attribute) ([]*object, error) {
-	var found []*object
-	err := c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
-		handles, err := c.search(s, toAttributes(match))
-		if err != nil {
-			return err
+func (c *conn) find(ctx context.Context, match ...attribute) (found []*object, err error) {
+	for range findTries {
+		if found, err = c.findOnce(ctx, match); !errors.Is(err, errMoved) {
+			break
 		}
-		found = make([]*object, 0, len(handles))
-		for _, h := range handles {
-			o, err := c.read(m, s, h)
-			if err != nil {
-				return err
-			}
-			if o != nil {
-				found = append(found, o)
-			}
-		}
-		return c.there(m, s)
-	})
+	}
+	return found, err
+}
+
+// findOnce is find on one connection; errMoved if it was made anew half-way.
+func (c *conn) findOnce(ctx context.Context, match []attribute) ([]*object, error) {
+	handles, epoch, err := c.search(ctx, match)
 	if err != nil {
 		return nil, err
+	}
+	found := make([]*object, 0, len(handles))
+	for chunk := range slices.Chunk(handles, readStep) {
+		objects, err := c.readAll(ctx, epoch, chunk)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, objects...)
 	}
 	return found, nil
 }
 
-func (c *conn) search(s pkcs11.SessionHandle, match []*pkcs11.Attribute) (all []pkcs11.ObjectHandle, err error) {
+// search returns the handles of the objects that match, and their epoch.
+func (c *conn) search(ctx context.Context, match []attribute) ([]pkcs11.ObjectHandle, uint64, error) {
+	var handles []pkcs11.ObjectHandle
+	var epoch uint64
+	err := c.do(ctx, func(m *member, s pkcs11.SessionHandle) (err error) {
+		epoch = m.epoch
+		if handles, err = c.searchIn(s, toAttributes(match)); err != nil {
+			return err
+		}
+		return c.there(m, s)
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return handles, epoch, nil
+}
+
+func (c *conn) searchIn(s pkcs11.SessionHandle, match []*pkcs11.Attribute) (all []pkcs11.ObjectHandle, err error) {
 	if err := c.p11.FindObjectsInit(s, match); err != nil {
 		return nil, c.fail("C_FindObjectsInit", err)
 	}
@@ -60,6 +82,31 @@ func (c *conn) search(s pkcs11.SessionHandle, match []*pkcs11.Attribute) (all []
 		}
 		all = append(all, handles...)
 	}
+}
+
+// readAll returns what can be read of the objects that are still there.
+func (c *conn) readAll(ctx context.Context, epoch uint64, handles []pkcs11.ObjectHandle) ([]*object, error) {
+	var objects []*object
+	err := c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
+		if m.epoch != epoch {
+			return errMoved
+		}
+		objects = make([]*object, 0, len(handles))
+		for _, h := range handles {
+			o, err := c.read(m, s, h)
+			if err != nil {
+				return err
+			}
+			if o != nil {
+				objects = append(objects, o)
+			}
+		}
+		return c.there(m, s)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return objects, nil
 }
 
 // reader reads the attributes of one object.

@@ -18,7 +18,8 @@ type Token struct {
 	closed atomic.Bool
 	writes gate // entered by every write; Close locks it
 
-	refresh chan struct{} // the turn to enumerate; holds one value while taken
+	refresh    chan struct{} // the turn to enumerate; holds one value while taken
+	background background
 
 	mu      sync.RWMutex
 	idx     index             // what is known of the token
@@ -94,14 +95,40 @@ func (t *Token) Info(ctx context.Context) (TokenInfo, error) {
 	return info, err
 }
 
-// Health draws a random byte on the token, and asks it for its info: some modules draw without their token, some tell of it from
-// a cache.
+// Health signs a random value with a signing key of ours and verifies the signature, or, with none, draws a random byte and asks the
+// token for its info: some modules draw without their token, and some tell of it from a cache. Keys that want the PIN for each
+// operation are left alone.
 func (t *Token) Health(ctx context.Context) error {
 	if err := t.begin(ctx); err != nil {
 		return err
 	}
+	if err := t.link.alive(ctx); err != nil {
+		return err
+	}
+	if v := t.anySigner(); v != nil {
+		return t.prove(ctx, v)
+	}
 	_, err := t.link.random(ctx, 1)
 	return err
+}
+
+// anySigner returns a known version that can sign; nil if there is none. Elliptic curves sign faster.
+func (t *Token) anySigner() *version {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var found *version
+	for _, k := range t.idx.keys {
+		for _, v := range k.versions {
+			if v.private == nil || v.private.alwaysAuth || !v.Alg.Signs() || v.Alg.Class() != provider.Asymmetric || !v.ref().Allows(provider.UseSign) {
+				continue
+			}
+			if v.Alg.KeyType() != "RSA" {
+				return v
+			}
+			found = v
+		}
+	}
+	return found
 }
 
 // RandomBytes returns n bytes of the token's generator (C_GenerateRandom).
@@ -133,6 +160,7 @@ func (t *Token) Close() error {
 	if t.closed.Swap(true) {
 		return nil
 	}
+	t.background.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*t.cfg.Timeout)
 	defer cancel()
 	if t.writes.lock(ctx) {
