@@ -209,8 +209,6 @@ func TestAFirstConnectionThatHangsLetsItsCallersGo(t *testing.T) {
 func TestAConnectionThatLiesIdleIsKeptAlive(t *testing.T) {
 	token, m := faulty(t, func(c *Config) { c.KeepAlive = 20 * time.Millisecond })
 	u := newUser(t, token)
-	idle := token.Stats().Idle
-	require.Positive(t, idle)
 	asked := m.Calls()["C_GenerateRandom"]
 	require.Eventually(t, func() bool { return m.Calls()["C_GenerateRandom"] > asked+3 }, recovery, time.Millisecond)
 	require.Eventually(t, func() bool { return token.Stats().Idle == 0 }, recovery, time.Millisecond, "idle sessions are closed")
