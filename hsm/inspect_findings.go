@@ -51,14 +51,17 @@ func findAll(t TokenObjects, now time.Time) {
 	s := newSiblings(t.Objects)
 	for i := range t.Objects {
 		o := &t.Objects[i]
+		if o.Status == StatusHalf {
+			o.found(FindHalf, "the rest of an operation that was cut off")
+		}
+		if o.raw.isRecord() {
+			continue // it is no key that anyone uses
+		}
 		o.findProtection()
 		o.findSize()
 		o.findDates(now)
 		o.findContent()
 		s.find(o, t.LoggedIn || !slices.Contains(t.Token.Flags, "LOGIN_REQUIRED"))
-		if o.Status == StatusHalf {
-			o.found(FindHalf, "the rest of an operation that was cut off")
-		}
 		if o.Problem != "" {
 			o.found(FindUnreadable, "%s", o.Problem)
 		}
@@ -173,7 +176,7 @@ func newSiblings(objects []ObjectInfo) siblings {
 	s := siblings{map[string][]*ObjectInfo{}, map[string]int{}}
 	for i := range objects {
 		o := &objects[i]
-		if !o.isKeyOrCertificate() {
+		if !o.isKeyOrCertificate() || o.raw.isRecord() {
 			continue
 		}
 		if len(o.ID) > 0 {

@@ -12,6 +12,7 @@ import (
 type visit struct {
 	p11   *pkcs11.Ctx
 	trace Trace
+	info  pkcs11.Info
 }
 
 // visitModule loads and initialises the module at path. The caller calls leave.
@@ -30,7 +31,14 @@ func visitModule(path, initArgs string, trace Trace) (*visit, error) {
 		p11.Destroy()
 		return nil, initializeError(l, err)
 	}
-	return &visit{p11, trace}, nil
+	v := &visit{p11: p11, trace: trace}
+	trace.call("C_GetInfo")
+	var err error
+	if v.info, err = p11.GetInfo(); err != nil {
+		v.leave()
+		return nil, newError("", "C_GetInfo", err)
+	}
+	return v, nil
 }
 
 // leave finalises and unloads the module. Nothing can be done about one that refuses.
@@ -46,14 +54,9 @@ func inspectModule(path, initArgs string, trace Trace) (ModuleInfo, error) {
 		return ModuleInfo{}, err
 	}
 	defer v.leave()
-	trace.call("C_GetInfo")
-	raw, err := v.p11.GetInfo()
-	if err != nil {
-		return ModuleInfo{}, newError("", "C_GetInfo", err)
-	}
 	m := ModuleInfo{
-		Path: path, Manufacturer: trim(raw.ManufacturerID), Description: trim(raw.LibraryDescription),
-		Version: dotted(raw.LibraryVersion), Cryptoki: dotted(raw.CryptokiVersion),
+		Path: path, Manufacturer: trim(v.info.ManufacturerID), Description: trim(v.info.LibraryDescription),
+		Version: dotted(v.info.LibraryVersion), Cryptoki: dotted(v.info.CryptokiVersion),
 	}
 	trace.call("C_GetSlotList")
 	slots, err := v.p11.GetSlotList(false)
@@ -85,8 +88,7 @@ func (v *visit) slot(id uint) SlotInfo {
 }
 
 func (v *visit) token(slot uint) (*TokenDetails, string) {
-	v.trace.call("C_GetTokenInfo")
-	t := &TokenDetails{TokenInfo: readToken(v.p11, slot)}
+	t := &TokenDetails{TokenInfo: v.readToken(slot)}
 	if t.Problem != "" {
 		return nil, t.Problem
 	}
@@ -107,6 +109,14 @@ func (v *visit) token(slot uint) (*TokenDetails, string) {
 	}
 	t.Algs = supportOf(t.TokenInfo, t.Mechanisms)
 	return t, ""
+}
+
+// readToken describes the token in a slot, with what the library says of itself.
+func (v *visit) readToken(slot uint) TokenInfo {
+	v.trace.call("C_GetTokenInfo")
+	t := readToken(v.p11, slot)
+	t.LibraryManufacturer, t.Library, t.LibraryVersion = trim(v.info.ManufacturerID), trim(v.info.LibraryDescription), dotted(v.info.LibraryVersion)
+	return t
 }
 
 func (v *visit) mechanisms(slot uint) ([]Mechanism, error) {

@@ -50,8 +50,7 @@ func (v *visit) pick(cfg Config) (TokenInfo, error) {
 	}
 	var all, found []TokenInfo
 	for _, slot := range slots {
-		v.trace.call("C_GetTokenInfo")
-		t := readToken(v.p11, slot)
+		t := v.readToken(slot)
 		all = append(all, t)
 		if t.Problem == "" && cfg.matches(t) {
 			found = append(found, t)

@@ -126,20 +126,43 @@ func (r *trialRun) random() {
 	r.tell(TrialRandom, "the generator gives bytes, and others each time", nil)
 }
 
-// data stores a private data object as our records are, but for the session only.
+// data stores what our records are kept in, but for the session only: a private data object, or where the token takes none a secret key.
 func (r *trialRun) data() {
-	template := []attribute{
-		{ckaClass, uint(ckoData)}, {ckaToken, false}, {ckaPrivate, true}, {ckaApplication, application}, {ckaLabel, trialKID}, {ckaValue, []byte("trial")},
+	rec := record{KID: trialKID, Version: 1}
+	data := r.store(rec.dataTemplate())
+	if data == nil {
+		r.tell(TrialData, "it takes private data objects, in which records are kept", nil)
+		return
+	}
+	if r.store(rec.carrierTemplate()) == nil {
+		r.tell(TrialData, fmt.Sprintf("it takes secret keys, in which records are kept, since it takes no private data objects: %v", data), nil)
+		return
+	}
+	r.tell(TrialData, "", data)
+}
+
+func (r *trialRun) store(template []attribute, err error) error {
+	if err != nil {
+		return err
 	}
 	r.trace.call("C_CreateObject")
-	h, err := r.p11.CreateObject(r.s, toAttributes(template))
+	h, err := r.p11.CreateObject(r.s, forSession(template))
 	if err != nil {
-		r.tell(TrialData, "", r.fail("C_CreateObject", err))
-		return
+		return r.fail("C_CreateObject", err)
 	}
 	r.trace.call("C_DestroyObject")
 	_ = r.p11.DestroyObject(r.s, h) // it goes with the session in any case
-	r.tell(TrialData, "it takes private data objects", nil)
+	return nil
+}
+
+// forSession makes a template one of an object that is gone with its session.
+func forSession(template []attribute) []*pkcs11.Attribute {
+	for i := range template {
+		if template[i].typ == ckaToken {
+			template[i].value = false
+		}
+	}
+	return toAttributes(template)
 }
 
 // trialKID names what a trial makes, should a token show it to someone.
@@ -175,14 +198,6 @@ func (r *trialRun) generate(alg provider.KeyAlg) (*trialKey, error) {
 
 // make is one C_GenerateKeyPair or C_GenerateKey of an object of the session.
 func (r *trialRun) make(k *trialKey, g generation) error {
-	forSession := func(template []attribute) []*pkcs11.Attribute {
-		for i := range template {
-			if template[i].typ == ckaToken {
-				template[i].value = false
-			}
-		}
-		return toAttributes(template)
-	}
 	mechanism := []*pkcs11.Mechanism{pkcs11.NewMechanism(ownMechanisms[g.alg], nil)}
 	var err error
 	switch g.alg {

@@ -104,7 +104,7 @@ func (d *doctor) step(r hsm.TrialResult) {
 	case r.Auth:
 		d.failed(r.Step, "check the PIN before you try again: a few wrong ones lock most tokens", "the PIN was tried once and refused: %s", r.Failure)
 	case r.Step == hsm.TrialData:
-		d.failed(r.Step, "it can be inspected and not written to", "it takes no private data objects: %s", r.Failure)
+		d.failed(r.Step, "it can be inspected and not written to", "it takes no object for our records: %s", r.Failure)
 	case r.Refused && !needed:
 		d.warn(r.Step, "do not use it for this", "%s", r.Failure)
 	default:
