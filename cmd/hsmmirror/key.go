@@ -9,10 +9,13 @@ import (
 )
 
 func newKey(a *app) *cobra.Command {
+	list, show, rotate, destroy := newKeyList(a), newKeyShow(a), newKeyRotate(a), newKeyDestroy(a)
+	a.namesKeys(false, list, rotate)
+	a.namesKeys(true, show, destroy)
 	return group(&cobra.Command{
 		Use:   "key",
 		Short: "Create, list, rotate and destroy keys",
-	}, newKeyCreate(a), newKeyImport(a), newKeyAdopt(a), newKeyList(a), newKeyShow(a), newKeyRotate(a), newKeyDestroy(a))
+	}, newKeyCreate(a), newKeyImport(a), newKeyAdopt(a), list, show, rotate, destroy)
 }
 
 func newKeyList(a *app) *cobra.Command {

@@ -125,7 +125,11 @@ mirror, a write that was not mirrored, or a list with gaps. stderr says which.`,
 	root.SetFlagErrorFunc(flagError)
 	root.Flags().SortFlags = false
 	a.options.register(root)
-	root.AddCommand(newToken(a), newKey(a), newStore(a), newJWK(a), newJWKS(a), newMirror(a), newSign(a), newVerify(a), newRandom(a), newDemo(a), newVersion(a))
+	jwk, sign, verify := newJWK(a), newSign(a), newVerify(a)
+	a.namesKeys(true, jwk, sign, verify)
+	root.AddCommand(newToken(a), newKey(a), newStore(a), jwk, newJWKS(a), newMirror(a), sign, verify, newRandom(a), newDemo(a), newMan(a), newVersion(a))
+	root.AddCommand(newTopics()...)
+	a.completeTokens(root)
 	return root
 }
 
