@@ -4,9 +4,7 @@ package hsm
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -14,7 +12,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/ThalesIgnite/crypto11"
 	"github.com/miekg/pkcs11"
 
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -152,53 +149,6 @@ func (l *library) renew(ctx context.Context, c *conn, old *member) (*member, err
 	return l.enterLocked(c, &member{info: old.info, c11: old.c11, c11Lost: true}), nil
 }
 
-// startLocked opens the token with crypto11, which initialises the module for the first member. It returns nil without an
-// error where crypto11 is left out.
-func (l *library) startLocked(cfg Config, info TokenInfo) (*crypto11.Context, error) {
-	if l.own || !crypto11Suits(cfg, info) {
-		return nil, l.startOwnLocked()
-	}
-	slot := int(info.Slot)
-	c11, err := crypto11.Configure(&crypto11.Config{
-		Path:              l.path,
-		SlotNumber:        &slot,
-		LoginNotSupported: true, // one login for both libraries, ours
-		MaxSessions:       sessionLimit(cfg.Sessions, info.maxSessions) + 1,
-		PoolWaitTimeout:   cfg.Timeout,
-	})
-	if err != nil {
-		l.endLocked() // crypto11 finalises the module when it fails, whoever else is on it
-		return nil, err
-	}
-	if l.epoch != 0 {
-		return c11, nil
-	}
-	_, err = l.p11.GetSlotList(true)
-	if !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED)) {
-		return c11, nil
-	}
-	if err := c11.Close(); err != nil {
-		return nil, err
-	}
-	return nil, l.startOwnLocked()
-}
-
-// startOwnLocked initialises the module without crypto11, unless it is initialised.
-func (l *library) startOwnLocked() error {
-	if l.epoch != 0 {
-		return nil
-	}
-	err := l.initialize()
-	l.own = err == nil
-	return err
-}
-
-// crypto11Suits tells whether crypto11 can open the token: it passes no arguments to C_Initialize, opens read/write sessions
-// only, and takes sessions of its own, of which a token with few has none to spare.
-func crypto11Suits(cfg Config, info TokenInfo) bool {
-	return cfg.InitArgs == "" && info.flags&pkcs11.CKF_WRITE_PROTECTED == 0 && sessionLimit(cfg.Sessions, info.maxSessions) == cfg.Sessions
-}
-
 // leave ends c's membership, if it has one; the last one to leave finalises the module.
 func (l *library) leave(c *conn, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
@@ -224,17 +174,6 @@ func (l *library) leave(c *conn, wait time.Duration) error {
 		l.endLocked()
 	}
 	return c.fail("C_Finalize", cause(err))
-}
-
-// hasCrypto11Locked tells whether a member has a crypto11.Context. The last one to close has finalised the module, also under
-// members who have none.
-func (l *library) hasCrypto11Locked() bool {
-	for _, m := range l.members {
-		if m.c11 != nil {
-			return true
-		}
-	}
-	return false
 }
 
 // has tells whether c is a member, or may be one when ctx has ended.
@@ -274,113 +213,3 @@ func (l *library) endLocked() {
 
 // errWedged means the module can be neither initialised nor finalised for now, and never if the call stays away.
 var errWedged = fmt.Errorf("%w: a call into the module has not come back, so it can't be started afresh: if it stays away, only a new process helps", provider.ErrUnavailable)
-
-// pickLocked returns the token that cfg selects. Without an epoch it initialises the module for as long as it looks.
-func (l *library) pickLocked(cfg Config) (TokenInfo, error) {
-	tokens, err := l.tokensLocked()
-	if err != nil {
-		return TokenInfo{}, err
-	}
-	var found []TokenInfo
-	for _, t := range tokens {
-		if t.Problem == "" && cfg.matches(t) {
-			found = append(found, t)
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return TokenInfo{}, fmt.Errorf("%w: no token with %s: the module shows %s", provider.ErrUnavailable, cfg.selection(), summary(tokens))
-	}
-	return TokenInfo{}, provider.Invalidf("%d tokens with %s: want one: select by serial number: %s", len(found), cfg.selection(), summary(found))
-}
-
-// tokensLocked describes every token of the module.
-func (l *library) tokensLocked() ([]TokenInfo, error) {
-	if l.epoch == 0 {
-		if err := l.initialize(); err != nil {
-			return nil, initializeError(l, err)
-		}
-		defer func() { _ = l.p11.Finalize() }()
-	}
-	slots, err := l.p11.GetSlotList(true)
-	if err != nil {
-		return nil, newError("", "C_GetSlotList", err)
-	}
-	module, err := l.p11.GetInfo()
-	if err != nil {
-		return nil, newError("", "C_GetInfo", err)
-	}
-	tokens := make([]TokenInfo, len(slots))
-	for i, slot := range slots {
-		tokens[i] = readToken(l.p11, slot)
-		tokens[i].LibraryManufacturer, tokens[i].Library = trim(module.ManufacturerID), trim(module.LibraryDescription)
-		tokens[i].LibraryVersion = dotted(module.LibraryVersion)
-	}
-	return tokens, nil
-}
-
-// listTokens is Tokens behind its checks.
-func listTokens(ctx context.Context, module, initArgs string) ([]TokenInfo, error) {
-	l, err := loadLibrary(module, initArgs)
-	if err != nil {
-		return nil, err
-	}
-	defer l.unload()
-	limited, cancel := context.WithTimeout(ctx, DefaultTimeout)
-	defer cancel()
-	if !l.gate.lock(limited) {
-		return nil, cmp.Or(ctx.Err(), errWedged)
-	}
-	defer l.gate.unlock()
-	return l.tokensLocked()
-}
-
-// initializeError says what a refused C_Initialize means.
-func initializeError(l *library, err error) error {
-	e := newError("", "C_Initialize", err)
-	switch {
-	case errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)):
-		return fmt.Errorf("%w: module %s: something else in this process has initialised it already: %v", provider.ErrInvalid, l.path, e)
-	case errors.Is(err, pkcs11.Error(pkcs11.CKR_ARGUMENTS_BAD)) && l.args == nil:
-		return fmt.Errorf("%w: module %s: it needs initialisation arguments, as NSS does: want Config.InitArgs, or %s in the URI: %v", provider.ErrInvalid, l.path, initReserved, e)
-	}
-	return e
-}
-
-// sessionLimit returns how many sessions the pool may hold: what is wanted, less where the token allows less. One more is
-// kept for the login and one by crypto11.
-func sessionLimit(want int, most uint) int {
-	const kept = 2
-	if most == pkcs11.CK_EFFECTIVELY_INFINITE || most == pkcs11.CK_UNAVAILABLE_INFORMATION || most >= uint(want)+kept {
-		return want
-	}
-	return max(1, int(most)-kept)
-}
-
-// cause returns the module's own error behind what crypto11 returned.
-func cause(err error) error {
-	for {
-		c, ok := err.(interface{ Cause() error })
-		if !ok {
-			return err
-		}
-		err = c.Cause()
-	}
-}
-
-// summary lists tokens in a few words each.
-func summary(tokens []TokenInfo) string {
-	if len(tokens) == 0 {
-		return "no token"
-	}
-	parts := make([]string, len(tokens))
-	for i, t := range tokens {
-		parts[i] = fmt.Sprintf("label %s serial %s slot %d", quote(t.Label), quote(t.Serial), t.Slot)
-		if t.Problem != "" {
-			parts[i] = fmt.Sprintf("slot %d (%s)", t.Slot, t.Problem)
-		}
-	}
-	return strings.Join(parts, "; ")
-}

@@ -123,3 +123,17 @@ func (c *conn) closeSessions(m *member) {
 	}
 	_ = c.p11.CloseSession(m.login) // on a dead token there is nothing more to do about it
 }
+
+// sessionLimit returns how many sessions the pool may hold beside the one of the login: what is wanted, or less where the token
+// allows less. A token with one session has none beside it.
+func sessionLimit(want int, most uint) int {
+	if unlimited(most) || most > uint(want) {
+		return want
+	}
+	return max(1, int(most)-1)
+}
+
+// unlimited tells whether a token's count says that there is no limit, or that it is not told.
+func unlimited(count uint) bool {
+	return count == pkcs11.CK_EFFECTIVELY_INFINITE || count == pkcs11.CK_UNAVAILABLE_INFORMATION
+}
