@@ -36,7 +36,7 @@ func (t *Token) Capabilities(ctx context.Context) (provider.Capabilities, error)
 		return provider.Capabilities{}, err
 	}
 	c := provider.Capabilities{Store: "pkcs11", Features: []provider.Feature{provider.FeaturePersistent, provider.FeatureNonExportable}}
-	if _, ok := keyWrapFor(mechanisms, ckfWrap, provider.RSAOAEPSHA256, 0); ok {
+	if len(keyWrapsFor(mechanisms, ckfWrap, provider.RSAOAEPSHA256, 0)) > 0 {
 		c.Features = append(c.Features, provider.FeatureExport)
 	}
 	for _, alg := range provider.Algs() {

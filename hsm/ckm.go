@@ -72,6 +72,7 @@ const (
 	ckmAESKeyWrap             = 0x2109
 	ckmAESKeyWrapPad          = 0x210A
 	ckmAESKeyWrapKWP          = 0x210B
+	ckmAESKeyWrapPKCS7        = 0x210C
 
 	ckfLoginRequired = 0x04    // of CK_TOKEN_INFO
 	ckfWrap          = 0x20000 // of CK_MECHANISM_INFO

@@ -30,6 +30,13 @@
 // longer. An object handle that turns invalid is no proof that a key is gone: the token is asked for its info and searched
 // again before [provider.ErrNotFound] is returned.
 //
+// # Keys that come and go
+//
+// A key is imported by C_CreateObject, or wrapped (C_UnwrapKey) where the token takes none in plain text. A key leaves wrapped
+// (C_WrapKey), if its policy is secret_when_allowed, so that it can be CKA_SENSITIVE nevertheless; the wrapping key is drawn for each
+// time and stays on the token for as long as the call. Where the token wraps no keys of a type, Capabilities says what becomes of
+// them.
+//
 // # Limitations
 //
 // The package needs cgo; without it New returns [provider.ErrUnsupported]. The module must not be in use by anything else in

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/hsmmirror/hsmmirror/internal/keywrap"
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
@@ -51,24 +50,13 @@ func refused(err error) bool {
 
 // wrapped returns the key as the token wraps it: PKCS #8, or the bytes of a symmetric key. The caller wipes it.
 func (h *held) wrapped(ctx context.Context) (plain []byte, err error) {
-	_, mechanisms, err := h.t.link.token(ctx)
-	if err != nil {
-		return nil, err
-	}
-	k, ok := keyWrapFor(mechanisms, ckfWrap, h.v.Alg, h.v.Bits)
-	if !ok {
-		return nil, provider.Unsupportedf("it lacks %s", mechanismName(ckmAESKeyWrapKWP))
-	}
-	err = k.underKEK(func(w wrapping) error {
+	err = h.t.byWrapping(ctx, ckfWrap, h.v.Alg, h.v.Bits, func(k keyWrap, w wrapping) error {
 		wrapped, err := h.use(ctx, func(key *object) ([]byte, error) { return h.t.link.wrap(ctx, w, key) })
 		if err == nil {
 			plain, err = k.unwrap(w.kek, wrapped)
 		}
 		return err
 	})
-	if errors.Is(err, keywrap.ErrUnwrap) {
-		err = provider.Unsupportedf("what it makes by %s does not unwrap", mechanismName(k.mechanism))
-	}
 	return plain, err
 }
 

@@ -69,20 +69,12 @@ func (t *Token) storePrivate(ctx context.Context, r record, q quirks, m provider
 
 // storeWrapped stores the private or secret key by C_UnwrapKey.
 func (t *Token) storeWrapped(ctx context.Context, r record, q quirks, m provider.ParsedMaterial) error {
-	_, mechanisms, err := t.link.token(ctx)
-	if err != nil {
-		return err
-	}
-	k, ok := keyWrapFor(mechanisms, ckfUnwrap, r.Alg, r.Bits)
-	if !ok {
-		return provider.Unsupportedf("it lacks %s", mechanismName(ckmAESKeyWrapKWP))
-	}
 	plain, err := encodePrivate(m)
 	if err != nil {
 		return err
 	}
 	defer clear(plain)
-	return k.underKEK(func(w wrapping) error {
+	return t.byWrapping(ctx, ckfUnwrap, r.Alg, r.Bits, func(k keyWrap, w wrapping) error {
 		wrapped, err := k.wrap(w.kek, plain)
 		if err != nil {
 			return err

@@ -1,6 +1,8 @@
 package hsm
 
 import (
+	"cmp"
+	"context"
 	"crypto/rand"
 	"errors"
 	"slices"
@@ -9,32 +11,52 @@ import (
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// keyWrap is a mechanism by which keys leave the token and enter it, and the same in this process. No plaintext of a key passes
-// the module's interface, so that CKA_SENSITIVE stays on.
+// keyWrap is a way in which keys leave the token and enter it: a mechanism, and the same in this process. No plaintext of a key
+// passes the module's interface, so that CKA_SENSITIVE stays on.
 type keyWrap struct {
 	mechanism    uint
 	whole        bool // for keys of a multiple of 8 bytes only, which PKCS #8 is not as a rule
 	wrap, unwrap func(kek, key []byte) ([]byte, error)
 }
 
-// keyWraps are the mechanisms that we know, the best first. CKM_AES_KEY_WRAP_PAD is RFC 5649 by PKCS#11 v2.40, as SoftHSM2 and others
-// have it; v3.0 deprecates it because some modules pad otherwise. The integrity check of RFC 5649 tells those.
+// keyWraps are the ways that we know, the best first. CKM_AES_KEY_WRAP_PAD is RFC 5649 on SoftHSM2, as PKCS#11 v2.40 says, and PKCS #7
+// padding on NSS, as v3.0 has it; the integrity check of either tells them apart.
 var keyWraps = []keyWrap{
 	{ckmAESKeyWrapKWP, false, keywrap.WrapPad, keywrap.UnwrapPad},
+	{ckmAESKeyWrapPKCS7, false, keywrap.WrapPKCS7, keywrap.UnwrapPKCS7},
 	{ckmAESKeyWrapPad, false, keywrap.WrapPad, keywrap.UnwrapPad},
+	{ckmAESKeyWrapPad, false, keywrap.WrapPKCS7, keywrap.UnwrapPKCS7},
 	{ckmAESKeyWrap, true, keywrap.Wrap, keywrap.Unwrap},
 }
 
-// keyWrapFor returns the first mechanism of the token that has the flag, ckfWrap or ckfUnwrap, and takes keys of alg with this size.
-func keyWrapFor(mechanisms map[uint]mechanismInfo, flag uint, alg provider.KeyAlg, bits int) (keyWrap, bool) {
+// keyWrapsFor returns the ways in which a token with these mechanisms may wrap keys of alg with this size, or unwrap them: flag is
+// ckfWrap or ckfUnwrap.
+func keyWrapsFor(mechanisms map[uint]mechanismInfo, flag uint, alg provider.KeyAlg, bits int) []keyWrap {
 	whole := alg.Class() == provider.Symmetric && bits%64 == 0
-	i := slices.IndexFunc(keyWraps, func(k keyWrap) bool {
-		return mechanisms[k.mechanism].flags&flag != 0 && (whole || !k.whole)
+	return slices.DeleteFunc(slices.Clone(keyWraps), func(k keyWrap) bool {
+		return mechanisms[k.mechanism].flags&flag == 0 || k.whole && !whole
 	})
-	if i < 0 {
-		return keyWrap{}, false
+}
+
+// byWrapping tries the ways of keyWrapsFor in turn, until one is not refused. The error is that of the first way;
+// provider.ErrUnsupported with the missing mechanism if there is none.
+func (t *Token) byWrapping(ctx context.Context, flag uint, alg provider.KeyAlg, bits int, do func(keyWrap, wrapping) error) error {
+	_, mechanisms, err := t.link.token(ctx)
+	if err != nil {
+		return err
 	}
-	return keyWraps[i], true
+	var first error
+	for _, k := range keyWrapsFor(mechanisms, flag, alg, bits) {
+		err := k.underKEK(func(w wrapping) error { return do(k, w) })
+		if errors.Is(err, keywrap.ErrUnwrap) {
+			err = provider.Unsupportedf("what it makes by %s does not unwrap", mechanismName(k.mechanism))
+		}
+		if !refused(err) {
+			return err
+		}
+		first = cmp.Or(first, err)
+	}
+	return cmp.Or(first, provider.Unsupportedf("it lacks %s", mechanismName(ckmAESKeyWrapKWP)))
 }
 
 // underKEK runs do with a key encryption key that is drawn for it, and once more with that key transported if the token takes none

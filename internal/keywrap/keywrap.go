@@ -1,5 +1,5 @@
-// Package keywrap is AES Key Wrap: RFC 3394, and RFC 5649 for keys of any length. Both detect every change of the wrapped key,
-// with a chance of at most 2^-32 to miss one.
+// Package keywrap is AES Key Wrap: RFC 3394, and for keys of any length RFC 5649 and PKCS #7 padding under RFC 3394. All detect every
+// change of the wrapped key, with a chance of at most 2^-32 to miss one.
 package keywrap
 
 import (
@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 )
 
 // ErrUnwrap means that a wrapped key was not made with this key encryption key, or was changed.
@@ -91,20 +92,39 @@ func UnwrapPad(kek, wrapped []byte) ([]byte, error) {
 	iv, padded := out[:semiblock], out[semiblock:]
 	n := uint64(binary.BigEndian.Uint32(iv[len(paddedIV):]))
 	size := uint64(len(padded))
-	if !bytes.HasPrefix(iv, paddedIV) || n > size || n+semiblock <= size || !zero(padded[n:]) {
+	if !bytes.HasPrefix(iv, paddedIV) || n > size || n+semiblock <= size || !all(padded[n:], 0) {
 		clear(out)
 		return nil, ErrUnwrap
 	}
 	return padded[:n:n], nil
 }
 
-func zero(b []byte) bool {
-	for _, x := range b {
-		if x != 0 {
-			return false
-		}
+// WrapPKCS7 wraps a key of 8 bytes or more as Wrap does, padded to whole semiblocks by PKCS #7 (CKM_AES_KEY_WRAP_PKCS7 of PKCS#11
+// v3.1).
+func WrapPKCS7(kek, key []byte) ([]byte, error) {
+	n := semiblock - len(key)%semiblock
+	padded := slices.Concat(key, bytes.Repeat([]byte{byte(n)}, n))
+	defer clear(padded)
+	return Wrap(kek, padded)
+}
+
+// UnwrapPKCS7 is the reverse of WrapPKCS7. The caller wipes the key. ErrUnwrap.
+func UnwrapPKCS7(kek, wrapped []byte) ([]byte, error) {
+	padded, err := Unwrap(kek, wrapped)
+	if err != nil {
+		return nil, err
 	}
-	return true
+	n := int(padded[len(padded)-1])
+	if n < 1 || n > semiblock || !all(padded[len(padded)-n:], byte(n)) {
+		clear(padded)
+		return nil, ErrUnwrap
+	}
+	return padded[:len(padded)-n], nil
+}
+
+// all tells whether each byte of b is x.
+func all(b []byte, x byte) bool {
+	return bytes.Count(b, []byte{x}) == len(b)
 }
 
 // seal encrypts b, an initial value and one or more semiblocks, in place.

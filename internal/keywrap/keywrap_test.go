@@ -66,6 +66,34 @@ func TestEveryLengthComesBack(t *testing.T) {
 		got, err := UnwrapPad(kek, wrapped)
 		require.NoError(t, err)
 		require.Equal(t, key, got)
+
+		wrapped, err = WrapPKCS7(kek, key)
+		if n < 8 {
+			require.ErrorIs(t, err, errLength)
+			continue
+		}
+		require.NoError(t, err)
+		require.Len(t, wrapped, 8+(n+8)/8*8)
+		got, err = UnwrapPKCS7(kek, wrapped)
+		require.NoError(t, err)
+		require.Equal(t, key, got)
+		_, err = UnwrapPad(kek, wrapped)
+		require.ErrorIs(t, err, ErrUnwrap, "one padding is not taken for the other")
+	}
+}
+
+func TestUnwrapPKCS7RefusesOtherPaddings(t *testing.T) {
+	kek := bytes.Repeat([]byte{7}, 32)
+	for name, end := range map[string]string{
+		"none": "00", "longer than a semiblock": "090909090909090909", "not all the same": "0203",
+	} {
+		t.Run(name, func(t *testing.T) {
+			padded := append(make([]byte, 24), unhex(t, end)...)
+			wrapped, err := Wrap(kek, padded[len(padded)-24:])
+			require.NoError(t, err)
+			_, err = UnwrapPKCS7(kek, wrapped)
+			require.ErrorIs(t, err, ErrUnwrap)
+		})
 	}
 }
 
@@ -111,7 +139,7 @@ func TestLengthsThatCantBeWrapped(t *testing.T) {
 }
 
 func TestWrongKeyEncryptionKeys(t *testing.T) {
-	for _, f := range []algorithm{Wrap, Unwrap, WrapPad, UnwrapPad} {
+	for _, f := range []algorithm{Wrap, Unwrap, WrapPad, UnwrapPad, WrapPKCS7, UnwrapPKCS7} {
 		_, err := f(make([]byte, 15), make([]byte, 32))
 		require.Error(t, err)
 		require.NotErrorIs(t, err, ErrUnwrap)
@@ -121,14 +149,14 @@ func TestWrongKeyEncryptionKeys(t *testing.T) {
 // Whatever unwraps is what wrapping it again gives.
 func FuzzUnwrap(f *testing.F) {
 	kek := make([]byte, 32)
-	for _, wrap := range []algorithm{Wrap, WrapPad} {
+	for _, wrap := range []algorithm{Wrap, WrapPad, WrapPKCS7} {
 		wrapped, err := wrap(kek, bytes.Repeat([]byte{1}, 24))
 		require.NoError(f, err)
 		f.Add(wrapped)
 	}
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, wrapped []byte) {
-		for _, a := range []struct{ wrap, unwrap algorithm }{{Wrap, Unwrap}, {WrapPad, UnwrapPad}} {
+		for _, a := range []struct{ wrap, unwrap algorithm }{{Wrap, Unwrap}, {WrapPad, UnwrapPad}, {WrapPKCS7, UnwrapPKCS7}} {
 			key, err := a.unwrap(kek, wrapped)
 			if err != nil {
 				require.ErrorIs(t, err, ErrUnwrap)
