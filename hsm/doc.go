@@ -19,23 +19,33 @@
 // when one of them has to start the module afresh, the others find their keys again by themselves.
 //
 // A call into the module can't be interrupted. Its caller returns when the context ends, or Config.Timeout has passed; the
-// call itself keeps its session until it comes back, so that a dead token never holds more threads than the pool has
-// sessions.
+// call itself keeps its session until it comes back, so that a dead token never holds more threads than the Token has sessions.
+// An operation that did nothing for want of a session or a login is made again, once the token has been asked what is left.
 //
 // # Outages
 //
-// While the token is away every call returns [provider.ErrUnavailable] at once. The connection is made again off the caller's
-// path, after at most 1 s and then at intervals that double up to 30 s. Each attempt starts the module afresh, because some
-// modules see a token that comes back in no other way; Tokens on the module's other tokens notice it as a call that takes
-// longer. An object handle that turns invalid is no proof that a key is gone: the token is asked for its info and searched
-// again before [provider.ErrNotFound] is returned.
+// [Token.Status] and [Token.Watch] tell how the connection stands, [Token.Stats] what it has done. While it is not up every call
+// returns [provider.ErrUnavailable] at once. One return value is no proof of an outage: a token in doubt is asked, off the caller's
+// path, and only then given up. What brings it back depends on what was lost:
 //
-// # Keys that come and go
+//   - Sessions, or the login: one new login, on a token that is there. Callers wait for it, and see no error.
+//   - A call that does not come back ([StateWedged]): the connection waits for it and goes on where it was. The module is not started
+//     afresh meanwhile, because C_Finalize crashes the process then. If the call never returns, only a new process helps.
+//   - The token: the module is started afresh, after at most 1 s and then at intervals that double up to 30 s, until the same serial
+//     number is there. Some modules see a token that comes back in no other way; Tokens on the module's other tokens notice it as a call
+//     that takes longer.
 //
-// A key is imported by C_CreateObject, or wrapped (C_UnwrapKey) where the token takes none in plain text. A key leaves wrapped
-// (C_WrapKey), if its policy is secret_when_allowed, so that it can be CKA_SENSITIVE nevertheless; the wrapping key is drawn for each
-// time and stays on the token for as long as the call. Where the token wraps no keys of a type, Capabilities says what becomes of
-// them.
+// An object handle that turns invalid is no proof that a key is gone: the token is asked for its info, whether the login is there, and
+// for the key's CKA_ID before [provider.ErrNotFound] is returned. Signers outlive all of this.
+//
+// A connection that lies idle is used every Config.KeepAlive, so that nothing between here and the token closes it, and so that an
+// outage is noticed before a caller does.
+//
+// # PIN
+//
+// A PIN that the token has refused is tried by no Token of the process again; until the source says another one every call returns
+// [provider.ErrAuth] ([StateLockedOut]), as it does on a token whose flags say that it is locked, or would be by one more wrong PIN.
+// Keys with CKA_ALWAYS_AUTHENTICATE get a login of their own in each operation.
 //
 // # Limitations
 //

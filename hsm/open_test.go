@@ -183,6 +183,13 @@ func TestATokenIsOpenedByURI(t *testing.T) {
 	require.ErrorIs(t, err, provider.ErrNotFound)
 }
 
+func TestAURIMayLeaveThePINToTheToken(t *testing.T) {
+	cfg, err := ConfigFromURI("pkcs11:token=a?module-path=/m.so&pin-source=pinpad")
+	require.NoError(t, err)
+	require.True(t, cfg.PINPad)
+	require.Nil(t, cfg.PIN)
+}
+
 func TestURIsThatAreRefused(t *testing.T) {
 	tests := []struct{ name, uri, text string }{
 		{"a PIN in the URI", "pkcs11:token=a?pin-value=4711", "pin-value"},

@@ -24,6 +24,8 @@ const (
 	allowPINValue = "allow-pin-value"
 	// initReserved is the query attribute for Config.InitArgs, named as p11-kit's setting for it.
 	initReserved = "x-init-reserved"
+	// PINPadSource is the pin-source that stands for Config.PINPad.
+	PINPadSource = "pinpad"
 )
 
 // knownVendor are the query attributes beyond RFC 7512 that a URI may have.
@@ -35,8 +37,8 @@ var knownVendor = []string{allowPINValue, initReserved, "kid", "version"}
 //
 // The path attributes token, serial, manufacturer, model and slot-id select the token. object, id and type select a key
 // ([Token.KeyByURI]) and are not looked at here, nor are the attributes kid and version of the query. x-init-reserved is
-// Config.InitArgs. pin-source is as in package secretsource. pin-value is refused unless allow-pin-value=true stands beside it: URIs are seen by others. ErrInvalid
-// for everything else, without any part of a PIN.
+// Config.InitArgs. pin-source is as in package secretsource, or pinpad for Config.PINPad. pin-value is refused unless
+// allow-pin-value=true stands beside it: URIs are seen by others. ErrInvalid for everything else, without any part of a PIN.
 func ConfigFromURI(uri string) (Config, error) {
 	u, err := parseURI(uri)
 	if err != nil {
@@ -62,6 +64,8 @@ func ConfigFromURI(uri string) (Config, error) {
 	case !u.PINValue.Empty():
 		pin := u.PINValue
 		cfg.PIN = func(context.Context) (provider.Secret, error) { return provider.NewSecret(pin.Expose()), nil }
+	case u.PINSource == PINPadSource:
+		cfg.PINPad = true
 	case u.PINSource != "":
 		cfg.PIN, err = secretsource.Parse(u.PINSource)
 	}

@@ -50,7 +50,7 @@ func (o *options) register(root *cobra.Command) {
 	f.StringVar(&o.token, "token", "", "label of the token")
 	f.StringVar(&o.serial, "serial", "", "serial number of the token")
 	f.StringVar(&o.slot, "slot", "", "slot ID of the token; prefer the label or serial, slots move")
-	f.StringVar(&o.pinSource, "pin-source", "", "where the PIN comes from: file:PATH, env:NAME, fd:N or prompt")
+	f.StringVar(&o.pinSource, "pin-source", "", "where the PIN comes from: file:PATH, env:NAME, fd:N or prompt; pinpad: the token asks for it itself")
 	f.StringVar(&o.store, "store", "", "directory of the software keystore, `DIR`")
 	f.StringVar(&o.passphraseSource, "passphrase-source", "", "where the keystore's passphrase comes from, as for the PIN")
 	f.StringVar(&o.mode, "mode", "public_only", "what is mirrored: public_only, full or none")

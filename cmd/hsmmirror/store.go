@@ -158,7 +158,11 @@ func (o *options) tokenConfig(ctx context.Context) (hsm.Config, error) {
 	if cfg.Module == "" {
 		return cfg, usagef("hsmmirror token list --module PATH shows the tokens of a module", "no module: want --module with the path of a PKCS#11 library")
 	}
-	if cfg.PIN != nil || o.pinSource == "" {
+	if cfg.PIN != nil || cfg.PINPad || o.pinSource == "" {
+		return cfg, nil
+	}
+	if o.pinSource == hsm.PINPadSource {
+		cfg.PINPad = true
 		return cfg, nil
 	}
 	var err error
