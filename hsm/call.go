@@ -142,11 +142,8 @@ func undone(err error) bool {
 	if !ok || e.meaning != nil {
 		return errors.Is(err, errLogin)
 	}
-	switch e.Code {
-	case pkcs11.CKR_SESSION_HANDLE_INVALID, pkcs11.CKR_OPERATION_ACTIVE, pkcs11.CKR_OPERATION_NOT_INITIALIZED, pkcs11.CKR_USER_NOT_LOGGED_IN:
-		return true
-	}
-	return false
+	class := classOf(e.Code)
+	return class == classSession || class == classLogin
 }
 
 // renewed waits until the token has been asked what is left of the connection, and the login was made anew if it was lost. The idle

@@ -55,10 +55,14 @@ const (
 	// classKey is an object handle that is not valid, or no longer. No proof that the key is gone: ask the token, then find
 	// the key by its CKA_ID.
 	classKey
-	// classSession is a session that is closed or in the wrong state. Close it and take another one.
+	// classSession is a session that is gone or in the wrong state, so that the call did nothing. Close it and make the call again on
+	// another one.
 	classSession
-	// classLogin is a lost login. Log in again, once for all sessions.
+	// classLogin is a lost login, so that the call did nothing. Log in again, once for all sessions, and make the call again.
 	classLogin
+	// classHalfway is a call that was ended from outside, as by a person at a PIN pad. It may have been carried out. Close the session;
+	// the caller decides whether to ask again.
+	classHalfway
 	// classToken is a token that is absent or another one. Ask for its info; if it is away, wait for it.
 	classToken
 	// classDevice is a failure without a cause: some modules report a dead connection so, some a bad argument. Ask for the
@@ -74,7 +78,7 @@ const (
 // before the code is believed. A full token does not count: it answered.
 func (c class) doubtful() bool {
 	switch c {
-	case classKey, classSession, classLogin, classToken, classDevice, classVendor, classFatal:
+	case classKey, classSession, classLogin, classHalfway, classToken, classDevice, classVendor, classFatal:
 		return true
 	}
 	return false

@@ -19,7 +19,7 @@ type codeInfo struct {
 // No code maps to provider.ErrNotFound: that a handle is not valid is no proof that a key is gone.
 var codeTable = map[uint]codeInfo{
 	0x00000000: {"CKR_OK", classAnswer, nil, "done"},
-	0x00000001: {"CKR_CANCEL", classSession, provider.ErrUnavailable, "a callback ended the function; we set none, so something else did"},
+	0x00000001: {"CKR_CANCEL", classHalfway, provider.ErrUnavailable, "a callback ended the function; we set none, so something else did"},
 	0x00000002: {"CKR_HOST_MEMORY", classDevice, provider.ErrUnavailable, "also given for an empty PIN (TPM) and a signature while logged out (NSS)"},
 	0x00000003: {"CKR_SLOT_ID_INVALID", classToken, provider.ErrUnavailable, "slots move, and a module that has lost its server has none"},
 	0x00000005: {"CKR_GENERAL_ERROR", classDevice, provider.ErrUnavailable, "a lost token directory or TPM, and just as well a bad ciphertext"},
@@ -41,7 +41,7 @@ var codeTable = map[uint]codeInfo{
 	0x00000040: {"CKR_ENCRYPTED_DATA_INVALID", classCaller, provider.ErrInvalid, "the ciphertext was not made with this key"},
 	0x00000041: {"CKR_ENCRYPTED_DATA_LEN_RANGE", classCaller, provider.ErrInvalid, "no ciphertext of this key is so long or short"},
 	0x00000042: {"CKR_AEAD_DECRYPT_FAILED", classCaller, provider.ErrInvalid, "the ciphertext, its tag or the additional data was changed"},
-	0x00000050: {"CKR_FUNCTION_CANCELED", classSession, provider.ErrUnavailable, "ended half-way, at a PIN pad or by the session's closing"},
+	0x00000050: {"CKR_FUNCTION_CANCELED", classHalfway, provider.ErrUnavailable, "ended half-way, at a PIN pad or by the session's closing"},
 	0x00000051: {"CKR_FUNCTION_NOT_PARALLEL", classCaller, provider.ErrUnsupported, "what C_GetFunctionStatus and C_CancelFunction always answer"},
 	0x00000054: {"CKR_FUNCTION_NOT_SUPPORTED", classCaller, provider.ErrUnsupported, "the module does not have the function, though it may list the mechanism"},
 	0x00000060: {"CKR_KEY_HANDLE_INVALID", classKey, provider.ErrUnavailable, "handles end with the epoch; the key itself may be there"},
@@ -64,7 +64,7 @@ var codeTable = map[uint]codeInfo{
 	0x000000A2: {"CKR_PIN_LEN_RANGE", classPIN, provider.ErrAuth, "the PIN is longer or shorter than the token takes"},
 	0x000000A3: {"CKR_PIN_EXPIRED", classPIN, provider.ErrAuth, "the token wants a new PIN to be set first"},
 	0x000000A4: {"CKR_PIN_LOCKED", classPIN, provider.ErrAuth, "too many wrong PINs; the security officer unlocks it"},
-	0x000000B0: {"CKR_SESSION_CLOSED", classSession, provider.ErrUnavailable, "closed during the call"},
+	0x000000B0: {"CKR_SESSION_CLOSED", classHalfway, provider.ErrUnavailable, "closed during the call"},
 	0x000000B1: {"CKR_SESSION_COUNT", classBusy, provider.ErrUnavailable, "the token has no more sessions to give"},
 	0x000000B3: {"CKR_SESSION_HANDLE_INVALID", classSession, provider.ErrUnavailable, "closed before the call, by an epoch's end or the token itself"},
 	0x000000B4: {"CKR_SESSION_PARALLEL_NOT_SUPPORTED", classCaller, provider.ErrUnsupported, "from C_OpenSession without CKF_SERIAL_SESSION, which we set"},
@@ -114,11 +114,11 @@ var codeTable = map[uint]codeInfo{
 	0x000001B9: {"CKR_PUBLIC_KEY_INVALID", classCaller, provider.ErrInvalid, "the peer's public key is not on the curve, or not of this one"},
 	0x00000200: {"CKR_FUNCTION_REJECTED", classCaller, provider.ErrAuth, "the person at the device said no"},
 	0x00000201: {"CKR_TOKEN_RESOURCE_EXCEEDED", classBusy, provider.ErrUnavailable, "the token has no room for the operation now"},
-	0x00000202: {"CKR_OPERATION_CANCEL_FAILED", classSession, provider.ErrUnavailable, "an operation could not be cancelled, and is still active"},
+	0x00000202: {"CKR_OPERATION_CANCEL_FAILED", classHalfway, provider.ErrUnavailable, "an operation could not be cancelled, and is still active"},
 
 	// PKCS#11 v3.2.
 	0x00000203: {"CKR_KEY_EXHAUSTED", classCaller, provider.ErrUnsupported, "a hash-based key has signed as often as it may"},
-	0x00000204: {"CKR_PENDING", classSession, provider.ErrUnavailable, "the call goes on by itself, which we did not ask for"},
+	0x00000204: {"CKR_PENDING", classHalfway, provider.ErrUnavailable, "the call goes on by itself, which we did not ask for"},
 	0x00000205: {"CKR_SESSION_ASYNC_NOT_SUPPORTED", classCaller, provider.ErrUnsupported, "from C_OpenSession with CKF_ASYNC_SESSION, which we do not set"},
 	0x00000206: {"CKR_SEED_RANDOM_REQUIRED", classCaller, provider.ErrUnsupported, "the generator wants C_SeedRandom, which we do not call"},
 	0x00000207: {"CKR_OPERATION_NOT_VALIDATED", classCaller, provider.ErrUnsupported, "the token's certification does not cover this"},
