@@ -69,7 +69,7 @@ func (c *conn) do(ctx context.Context, f func(*member, pkcs11.SessionHandle) err
 	})
 }
 
-// renewals is how often an operation is tried again on another session or after another login.
+// renewals is how often an operation is tried again on another session, after another login or in a module with room again.
 const renewals = 2
 
 // call is do with a time limit and without a session: for crypto11, which has its own.
@@ -88,7 +88,7 @@ func (c *conn) call(ctx context.Context, limit time.Duration, f func(*member) er
 		case errors.Is(err, errEpoch):
 			c.rejoin(m)
 		case errors.Is(err, errFull):
-		case undone(err) && renewed < renewals:
+		case (undone(err) || m.full(err)) && renewed < renewals:
 			renewed++
 			if c.renewed(ctx, m, err) != nil {
 				return err

@@ -44,6 +44,9 @@ func (t *Token) Capabilities(ctx context.Context) (provider.Capabilities, error)
 		if alg == provider.RSAOAEPSHA256 && s.Use && (quirksOf(info).oaepSHA1Only || t.rawOAEP.Load()) {
 			s.Note = "the token does the raw RSA step (CKM_RSA_X_509); the padding is removed in this process, in constant time"
 		}
+		if s.Create && quirksOf(info).fewUses && alg == provider.RSAPKCS1SHA256 {
+			s.Note = "the token signs by a raw decryption, so that its keys have CKA_DECRYPT too"
+		}
 		if s.Use && quirksOf(info).readable(record{Alg: alg, Export: provider.ExportSecretWhenAllowed}) {
 			s.Note = "the token wraps no key of this type; one that may be exported is made with CKA_SENSITIVE false"
 		}
@@ -93,6 +96,8 @@ func (q quirks) unusable(alg provider.KeyAlg, n need, mechanisms map[uint]mechan
 		return mechanismName(n.create)
 	case alg.Class() == provider.Symmetric && q.noSecretKeys:
 		return "C_GenerateKey, though it lists " + mechanismName(n.use)
+	case alg == provider.ECDSAP521SHA512 && q.noP521:
+		return "P-521, though it lists " + mechanismName(n.use)
 	case alg == provider.AES256GCM && q.noGCMEncrypt:
 		return "an encryption by " + mechanismName(n.use) + " that says how long its answer is"
 	}

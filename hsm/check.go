@@ -5,6 +5,7 @@ package hsm
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/miekg/pkcs11"
@@ -37,6 +38,8 @@ var known = func() <-chan struct{} {
 func (c *conn) examine(m *member, cause error) {
 	err := c.ask(m)
 	switch {
+	case err == nil && m.full(cause):
+		c.restart(m, cause, c.startAfresh)
 	case err == nil || c.life.Err() != nil:
 	case errors.Is(err, errEpoch):
 		c.rejoin(m)
@@ -51,6 +54,14 @@ func (c *conn) examine(m *member, cause error) {
 	defer c.mu.Unlock()
 	close(m.checking)
 	m.checking = nil
+}
+
+// full tells whether err may mean that a module which is there has no room left for another key: an operation with one could not
+// begin, for a reason that is not told.
+func (m *member) full(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && quirksOf(m.info).keepsRoom && e.Code == pkcs11.CKR_GENERAL_ERROR &&
+		slices.Contains([]string{"C_SignInit", "C_DecryptInit", "C_GenerateKeyPair"}, e.Call)
 }
 
 // ask returns what the probe says within the time that it has.

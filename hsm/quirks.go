@@ -23,8 +23,16 @@ type quirks struct {
 	noSecretKeys bool
 	// noImport: it takes no private or secret key from outside (C_CreateObject).
 	noImport bool
-	// noPublicUses: it knows of a pair whether it signs and whether it decrypts, and wants nothing said of the public half.
-	noPublicUses bool
+	// keepsKeys: it makes no key that is both sensitive and extractable, and has no way to export any.
+	keepsKeys bool
+	// noP521: it lists P-521, and can't read the points of its own keys on it.
+	noP521 bool
+	// keepsRoom: a key that was used takes room until C_Finalize. An operation that can't begin while the token is there then means
+	// that there is no room left, and the module is started afresh.
+	keepsRoom bool
+	// fewUses: it knows of a pair whether it signs and whether it decrypts, refuses one that does neither, signs PKCS#1 v1.5 by
+	// decrypting, and wants nothing said of the public half. Its pairs may do what their algorithm needs, whatever the uses.
+	fewUses bool
 	// maxGeneratedSecret is the size in bits of the longest generic secret that it generates; 0: it has no limit of its own.
 	maxGeneratedSecret int
 	// wrapsNoEdwards: C_WrapKey and C_UnwrapKey refuse its CKK_EC_EDWARDS keys. Those that may be exported are made with
@@ -53,8 +61,9 @@ var quirkTable = []struct {
 	},
 	{
 		"tpm2-pkcs11", "1.9.0", func(t TokenInfo) bool { return t.Library == "TPM2.0 Cryptoki" },
-		quirks{noSecretKeys: true, noImport: true, noPublicUses: true},
-		"C_GenerateKey and the import of private keys are not written yet, though CKM_AES_KEY_GEN is listed; CKA_VERIFY is CKA_DECRYPT to it",
+		quirks{noSecretKeys: true, noImport: true, keepsKeys: true, fewUses: true, noP521: true, keepsRoom: true},
+		"C_GenerateKey and the import of private keys are not written yet, though CKM_AES_KEY_GEN is listed; keys stay in the TPM; CKA_VERIFY is CKA_DECRYPT to it; " +
+			"it writes the length 133 of a DER value as one byte; of what it loads into the TPM it flushes nothing (13 keys with tpm2-abrmd's defaults)",
 	},
 	{
 		"openCryptoki", "3.8.1", func(t TokenInfo) bool { return t.Library == "Meta PKCS11 LIBRARY" },
@@ -89,7 +98,10 @@ func (q quirks) and(r quirks) quirks {
 		noGCMEncrypt:        q.noGCMEncrypt || r.noGCMEncrypt,
 		noSecretKeys:        q.noSecretKeys || r.noSecretKeys,
 		noImport:            q.noImport || r.noImport,
-		noPublicUses:        q.noPublicUses || r.noPublicUses,
+		keepsKeys:           q.keepsKeys || r.keepsKeys,
+		noP521:              q.noP521 || r.noP521,
+		keepsRoom:           q.keepsRoom || r.keepsRoom,
+		fewUses:             q.fewUses || r.fewUses,
 		wrapsNoEdwards:      q.wrapsNoEdwards || r.wrapsNoEdwards,
 		maxGeneratedSecret:  max(q.maxGeneratedSecret, r.maxGeneratedSecret),
 	}

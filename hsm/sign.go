@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -63,10 +64,13 @@ func (h *held) use(ctx context.Context, f func(private *object) ([]byte, error))
 		return nil, err
 	}
 	v := h.t.known(h.v)
-	out, err := f(v.private)
-	if !lostHandle(err) {
-		return out, err
+	if v != nil {
+		out, err := f(v.private)
+		if !lostHandle(err) {
+			return out, err
+		}
 	}
+	v = h.v
 	k, err := h.t.reloadExcept(ctx, v.KID, nil)
 	if err != nil {
 		return nil, err
@@ -81,14 +85,25 @@ func (h *held) use(ctx context.Context, f func(private *object) ([]byte, error))
 	return f(again.private)
 }
 
-// known returns the latest that is known of the key that v is, and v itself if that is nothing.
+// known returns the latest that is known of the key that v is, v itself if that is nothing, and nil if the key is known to have
+// changed: a handle of what was destroyed may be another object's by now, as tpm2-pkcs11 gives handles anew.
 func (t *Token) known(v *version) *version {
+	if v.object == nil { // in the making
+		return v
+	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if w := t.idx.keys[v.KID].version(v.Version); w != nil && w.ID == v.ID && w.private != nil {
-		return w
+	k := t.idx.keys[v.KID]
+	w := k.version(v.Version)
+	switch {
+	case k == nil:
+		return v
+	case w == nil && slices.ContainsFunc(k.problems, func(p problem) bool { return p.version == 0 || p.version == v.Version }):
+		return v // it may be there, though it can't be published
+	case w == nil || w.ID != v.ID || w.private == nil:
+		return nil
 	}
-	return v
+	return w
 }
 
 // lostHandle tells whether an object has to be found again.

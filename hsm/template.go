@@ -63,17 +63,13 @@ func (r record) generation(q quirks) generation {
 
 // privateTemplate describes the private or secret key of a version.
 func (r record) privateTemplate(q quirks) []attribute {
-	return append(append(r.commonTemplate(), r.useTemplate(false)...),
-		attribute{ckaPrivate, true}, attribute{ckaSensitive, !q.readable(r)}, attribute{ckaExtractable, r.Export == provider.ExportSecretWhenAllowed})
+	return append(append(r.commonTemplate(), r.useTemplate(q, false)...),
+		attribute{ckaPrivate, true}, attribute{ckaSensitive, !q.readable(r)}, attribute{ckaExtractable, r.Export == provider.ExportSecretWhenAllowed && !q.keepsKeys})
 }
 
 // publicTemplate describes the public key of a version.
 func (r record) publicTemplate(q quirks) []attribute {
-	template := append(r.commonTemplate(), attribute{ckaPrivate, false})
-	if q.noPublicUses {
-		return template
-	}
-	return append(template, r.useTemplate(true)...)
+	return append(append(r.commonTemplate(), r.useTemplate(q, true)...), attribute{ckaPrivate, false})
 }
 
 // commonTemplate are the attributes of every key object.
@@ -83,8 +79,14 @@ func (r record) commonTemplate() []attribute {
 
 // useTemplate are all the attributes that say what a key object may be used for. What is left out is up to the token, and SoftHSM2 then
 // lets a signing key decrypt; only CKA_DERIVE is false by itself (PKCS#11 v3.0 section 4.7).
-func (r record) useTemplate(public bool) (template []attribute) {
+func (r record) useTemplate(q quirks, public bool) (template []attribute) {
 	pair := r.Alg.Class() == provider.Asymmetric
+	if pair && q.fewUses {
+		if !public {
+			template = []attribute{{ckaSign, r.Alg.Signs()}, {ckaDecrypt, !r.Alg.Signs() || r.Alg == provider.RSAPKCS1SHA256}}
+		}
+		return template
+	}
 	for _, u := range useAttributes {
 		allowed := slices.Contains(r.Uses, u.use) || public && slices.Contains(r.Uses, u.inverse)
 		if (!pair || u.public == public) && (u.typ != ckaDerive || allowed) {
