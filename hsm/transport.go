@@ -21,8 +21,8 @@ func (c *conn) transport(m *member, s pkcs11.SessionHandle, kek []byte, template
 		return 0, err
 	}
 	defer func() { // on failure the session's end destroys them
-		_ = c.lib.p11.DestroyObject(s, public)
-		_ = c.lib.p11.DestroyObject(s, private)
+		_ = c.p11.DestroyObject(s, public)
+		_ = c.p11.DestroyObject(s, private)
 	}()
 	values, err := reader{c, s, public, &object{}}.attributes(ckaModulus, ckaPublicExponent)
 	if err != nil {
@@ -39,7 +39,7 @@ func (c *conn) transport(m *member, s pkcs11.SessionHandle, kek []byte, template
 	}
 	mech, free := toMechanism(mechanism{typ: ckmRSAPKCSOAEP, oaep: params})
 	defer free()
-	handle, err := c.lib.p11.UnwrapKey(s, mech, private, encrypted, toAttributes(template))
+	handle, err := c.p11.UnwrapKey(s, mech, private, encrypted, toAttributes(template))
 	return handle, c.fail("C_UnwrapKey", err)
 }
 
@@ -49,7 +49,7 @@ func (c *conn) transportPair(m *member, s pkcs11.SessionHandle) (public, private
 	if most := m.mechanisms[ckmRSAPKCSKeyPairGen].max; most != 0 {
 		bits = min(bits, most)
 	}
-	public, private, err = c.lib.p11.GenerateKeyPair(s, plainMechanism(ckmRSAPKCSKeyPairGen), toAttributes([]attribute{
+	public, private, err = c.p11.GenerateKeyPair(s, plainMechanism(ckmRSAPKCSKeyPairGen), toAttributes([]attribute{
 		{ckaToken, false}, {ckaPrivate, false}, {ckaModulusBits, bits}, {ckaPublicExponent, []byte{1, 0, 1}},
 		{ckaEncrypt, false}, {ckaVerify, false}, {ckaWrap, true},
 	}), toAttributes([]attribute{

@@ -4,9 +4,9 @@ package hsm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	"github.com/miekg/pkcs11"
 
@@ -15,19 +15,18 @@ import (
 
 func (c *conn) wrap(ctx context.Context, w wrapping, key *object) ([]byte, error) {
 	var wrapped []byte
-	err := c.underKEK(ctx, w, ckaWrap, func(m *member, s pkcs11.SessionHandle, kek pkcs11.ObjectHandle) error {
+	err := c.underKEK(ctx, w, ckaWrap, func(m *member, s pkcs11.SessionHandle, kek pkcs11.ObjectHandle) (put pkcs11.ObjectHandle, err error) {
 		h := pkcs11.ObjectHandle(key.handle)
 		if key.epoch != m.epoch {
-			return errMoved
+			return 0, errMoved
 		}
 		if err := c.extractable(s, h); err != nil {
-			return err
+			return 0, err
 		}
-		var err error
-		if wrapped, err = c.lib.p11.WrapKey(s, plainMechanism(w.mechanism), kek, h); err != nil {
-			return c.explain(m, "C_WrapKey", err)
+		if wrapped, err = c.p11.WrapKey(s, plainMechanism(w.mechanism), kek, h); err != nil {
+			return 0, c.explain(m, "C_WrapKey", err)
 		}
-		return nil
+		return 0, nil
 	})
 	if err != nil {
 		return nil, err
@@ -72,11 +71,12 @@ func (c *conn) value(ctx context.Context, key *object) ([]byte, error) {
 
 func (c *conn) unwrap(ctx context.Context, w wrapping, wrapped []byte, template []attribute) error {
 	wrapped = slices.Clone(wrapped)
-	return c.underKEK(ctx, w, ckaUnwrap, func(m *member, s pkcs11.SessionHandle, kek pkcs11.ObjectHandle) error {
-		if _, err := c.lib.p11.UnwrapKey(s, plainMechanism(w.mechanism), kek, wrapped, toAttributes(template)); err != nil {
-			return c.explain(m, "C_UnwrapKey", err)
+	return c.underKEK(ctx, w, ckaUnwrap, func(m *member, s pkcs11.SessionHandle, kek pkcs11.ObjectHandle) (pkcs11.ObjectHandle, error) {
+		put, err := c.p11.UnwrapKey(s, plainMechanism(w.mechanism), kek, wrapped, toAttributes(template))
+		if err != nil {
+			return 0, c.explain(m, "C_UnwrapKey", err)
 		}
-		return nil
+		return put, nil
 	})
 }
 
@@ -85,37 +85,46 @@ func plainMechanism(m uint) []*pkcs11.Mechanism {
 }
 
 // underKEK is do with w.kek on the token, as a key for one use, ckaWrap or ckaUnwrap. It takes a copy of w.kek, and wipes that when
-// the call has come back or will never begin.
-func (c *conn) underKEK(ctx context.Context, w wrapping, use uint, f func(*member, pkcs11.SessionHandle, pkcs11.ObjectHandle) error) error {
+// the call has come back or will never begin. f returns the handle of what it has put on the token, which goes if nobody waits for
+// it any more; 0 for nothing.
+func (c *conn) underKEK(ctx context.Context, w wrapping, use uint, f func(*member, pkcs11.SessionHandle, pkcs11.ObjectHandle) (pkcs11.ObjectHandle, error)) error {
 	limit := c.cfg.Timeout
 	if w.transport {
 		limit *= generationLimits
 	}
 	w.kek = slices.Clone(w.kek)
-	var taken atomic.Bool
+	var run creation
 	err := c.call(ctx, limit, func(m *member) error {
-		if taken.Swap(true) {
+		if !run.begin() {
 			return errAbandoned
 		}
-		defer clear(w.kek)
 		s, err := c.open(m)
 		if err != nil {
+			run.end()
 			return err
 		}
-		if err := c.withKEK(m, s, w, use, f); err != nil {
-			_ = c.lib.p11.CloseSession(s) // and with it goes every key that is left
+		put, err := c.withKEK(m, s, w, use, f)
+		wanted := run.end()
+		if !wanted || !undone(err) { // or else it may be made again
+			clear(w.kek)
+		}
+		if !wanted && put != 0 {
+			err = errors.Join(err, c.fail("C_DestroyObject", c.p11.DestroyObject(s, put)))
+		}
+		if err != nil {
+			c.discard(m, s) // and with it goes every session key that is left
 			return err
 		}
 		m.park(s)
 		return nil
 	})
-	if !taken.Swap(true) {
+	if run.leave() {
 		clear(w.kek)
 	}
 	return err
 }
 
-func (c *conn) withKEK(m *member, s pkcs11.SessionHandle, w wrapping, use uint, f func(*member, pkcs11.SessionHandle, pkcs11.ObjectHandle) error) error {
+func (c *conn) withKEK(m *member, s pkcs11.SessionHandle, w wrapping, use uint, f func(*member, pkcs11.SessionHandle, pkcs11.ObjectHandle) (pkcs11.ObjectHandle, error)) (put pkcs11.ObjectHandle, err error) {
 	template := []attribute{
 		{ckaClass, uint(ckoSecretKey)}, {ckaKeyType, uint(ckkAES)}, {ckaToken, false}, {ckaPrivate, true}, {ckaSensitive, true}, {ckaExtractable, false},
 		{ckaEncrypt, false}, {ckaDecrypt, false}, {ckaWrap, use == ckaWrap}, {ckaUnwrap, use == ckaUnwrap},
@@ -126,17 +135,17 @@ func (c *conn) withKEK(m *member, s pkcs11.SessionHandle, w wrapping, use uint, 
 	}
 	kek, err := place(m, s, w.kek, template)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if err := f(m, s, kek); err != nil {
-		return err
+	if put, err = f(m, s, kek); err != nil {
+		return put, err
 	}
-	return c.fail("C_DestroyObject", c.lib.p11.DestroyObject(s, kek))
+	return put, c.fail("C_DestroyObject", c.p11.DestroyObject(s, kek))
 }
 
 // inPlain brings an AES key to the token by C_CreateObject.
 func (c *conn) inPlain(_ *member, s pkcs11.SessionHandle, kek []byte, template []attribute) (pkcs11.ObjectHandle, error) {
-	h, err := c.lib.p11.CreateObject(s, toAttributes(append(template, attribute{ckaValue, kek})))
+	h, err := c.p11.CreateObject(s, toAttributes(append(template, attribute{ckaValue, kek})))
 	err = c.fail("C_CreateObject", err)
 	if refused(err) {
 		err = fmt.Errorf("%w: %w", errNoKEK, err)
