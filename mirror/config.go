@@ -136,5 +136,10 @@ func (c Config) normalize() (Config, error) {
 
 // servesOrphans tells whether the secondary is asked for what a primary that answers does not have.
 func (c Config) servesOrphans() bool {
-	return !c.NoFailOpenReads && !c.RefuseOrphans && c.Mode != None
+	return c.failsOver() && !c.RefuseOrphans && c.Mode != None
+}
+
+// failsOver tells whether the secondary answers for keys at all.
+func (c Config) failsOver() bool {
+	return !c.NoFailOpenReads && (c.Pin != "" || !c.RefuseUnauthenticated)
 }

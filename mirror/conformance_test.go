@@ -44,11 +44,11 @@ func withoutRSA(t *testing.T) *providertest.Fake {
 	return f
 }
 
-// elliptic is a keystore that makes and takes no RSA keys.
-type elliptic struct{ *softfile.Store }
+// noRSA is a keystore that makes and takes no RSA keys.
+type noRSA struct{ *softfile.Store }
 
-func (e elliptic) Capabilities(ctx context.Context) (provider.Capabilities, error) {
-	c, err := e.Store.Capabilities(ctx)
+func (n noRSA) Capabilities(ctx context.Context) (provider.Capabilities, error) {
+	c, err := n.Store.Capabilities(ctx)
 	for i, a := range c.Algs {
 		if slices.Contains(rsaAlgs, a.Alg) {
 			c.Algs[i] = provider.AlgSupport{Alg: a.Alg, Missing: "left out"}
@@ -57,18 +57,18 @@ func (e elliptic) Capabilities(ctx context.Context) (provider.Capabilities, erro
 	return c, err
 }
 
-func (e elliptic) CreateKey(ctx context.Context, spec provider.KeySpec) (provider.KeyRef, error) {
+func (n noRSA) CreateKey(ctx context.Context, spec provider.KeySpec) (provider.KeyRef, error) {
 	if slices.Contains(rsaAlgs, spec.Alg) {
 		return provider.KeyRef{}, provider.Unsupportedf("left out")
 	}
-	return e.Store.CreateKey(ctx, spec)
+	return n.Store.CreateKey(ctx, spec)
 }
 
-func (e elliptic) ImportKey(ctx context.Context, spec provider.KeySpec, m provider.KeyMaterial) (provider.KeyRef, error) {
+func (n noRSA) ImportKey(ctx context.Context, spec provider.KeySpec, m provider.KeyMaterial) (provider.KeyRef, error) {
 	if slices.Contains(rsaAlgs, spec.Alg) {
 		return provider.KeyRef{}, provider.Unsupportedf("left out")
 	}
-	return e.Store.ImportKey(ctx, spec, m)
+	return n.Store.ImportKey(ctx, spec, m)
 }
 
 func TestConformanceOverFakes(t *testing.T) {
@@ -98,7 +98,7 @@ func TestConformanceOfAMirrorThatIsOpenedAgain(t *testing.T) {
 func TestConformanceOverKeystores(t *testing.T) {
 	providertest.Run(t, func(t *testing.T) provider.Provider {
 		dir := t.TempDir()
-		return joined(t, elliptic{keystore(t, dir+"/primary", true)}, keystore(t, dir+"/secondary", false), Config{ManifestDir: dir + "/state"})
+		return joined(t, noRSA{keystore(t, dir+"/primary", true)}, keystore(t, dir+"/secondary", false), Config{ManifestDir: dir + "/state"})
 	})
 }
 

@@ -42,7 +42,7 @@ func (l *ledger) published(now time.Time) (keys [][]byte) {
 		single := len(l.keys[kid]) == 1 // the most frequent case: nothing supersedes it
 		for _, n := range l.numbers(kid) {
 			e := l.keys[kid][n]
-			if e.jwk != nil && e.servable() && (single || l.state(now, e.ref(Version{kid, n}), nil).Published()) {
+			if e.jwk != nil && e.servable() && e.Missing.IsZero() && (single || l.state(now, e.ref(Version{kid, n}), nil).Published()) {
 				keys = append(keys, e.jwk)
 			}
 		}

@@ -21,6 +21,7 @@ type entry struct {
 	ActiveFrom  time.Time `json:"active_from,omitzero"`
 	RetireAfter duration  `json:"retire_after,omitzero"`
 	Confirmed   time.Time `json:"confirmed,omitzero"` // when the primary last said that it holds the version
+	Missing     time.Time `json:"missing,omitzero"`   // since when the primary lacks it, without a destroy through the mirror
 	Evidence    *evidence `json:"evidence,omitempty"`
 
 	Copy       *Version `json:"copy,omitempty"` // where the secondary keeps it; nil: under the primary's name

@@ -55,6 +55,8 @@ func (w view) admit(ref provider.KeyRef) error {
 		return nil
 	case known && e.gone(w.m.state.owner, w.why):
 		return provider.NotFound(ref.KID, ref.Version)
+	case !e.Missing.IsZero() && w.m.cfg.RefuseOrphans:
+		return provider.NotFound(ref.KID, ref.Version)
 	case pinned && !e.signed:
 		return fmt.Errorf("%w: the manifest does not name %q", provider.ErrTampered, ref.JWKKID())
 	case pinned && e.doomed:

@@ -45,7 +45,7 @@ func (w view) jwks(ctx context.Context, prefix string) ([]provider.JWK, error) {
 
 // publishes tells whether the mirror publishes a version, whatever the secondary makes of its schedule.
 func (w view) publishes(v Version, e entry) bool {
-	return e.servable() && e.Alg.Class() == provider.Asymmetric && (e.signed || !w.pinned()) && w.state(e.ref(v)).Published()
+	return e.servable() && (e.Missing.IsZero() || !w.m.cfg.RefuseOrphans) && e.Alg.Class() == provider.Asymmetric && (e.signed || !w.pinned()) && w.state(e.ref(v)).Published()
 }
 
 // leftOut returns the key of a version that the secondary's own JWK Set leaves out. [provider.ErrTampered] if it does not hold

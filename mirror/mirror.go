@@ -74,6 +74,9 @@ func newMirror(primary, secondary provider.Provider, cfg Config, hook fileops.Ho
 		probeAt: func(t time.Time) { m.keeper.want(m.probeSecondary, t) },
 		onUp:    func() { m.keeper.want(m.repair, time.Now()) },
 	})
+	if cfg.Mode != None {
+		m.keeper.want(m.repair, time.Now().Add(cfg.ReconcileEvery))
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
 	go m.keeper.run(ctx)

@@ -13,9 +13,10 @@ import (
 
 // pass is one reconciliation.
 type pass struct {
-	m      *Mirror
-	report Report
-	said   []testimony // of the primary, to be noted in one go
+	m        *Mirror
+	report   Report
+	said     []testimony // of the primary, to be noted in one go
+	suspects []Version   // what the primary lacked once
 }
 
 // run compares every key of the two stores.
@@ -42,7 +43,7 @@ func (p *pass) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return p.confirmOrphans(ctx)
 }
 
 // note writes what the primary said into the state, and so has a new manifest signed.
@@ -51,6 +52,7 @@ func (p *pass) note(ctx context.Context) error {
 		for _, t := range p.said {
 			l.vouch(t)
 		}
+		l.miss(time.Now().UTC(), p.report.Orphans)
 	})
 }
 
@@ -172,9 +174,33 @@ func (p *pass) orphan(ctx context.Context, twin provider.KeyRef) error {
 	case !errors.Is(err, provider.ErrNotFound):
 		return err
 	}
-	p.report.Orphans = append(p.report.Orphans, v)
 	if known && e.Fingerprint != twin.Fingerprint {
 		p.report.Conflicts = append(p.report.Conflicts, Conflict{Version: v, Vouched: e.Fingerprint, Secondary: twin.Fingerprint})
+	}
+	p.suspects = append(p.suspects, v)
+	return nil
+}
+
+// confirmOrphans looks a second time for what the primary lacked: after it has said that it is well, and in lists asked for
+// anew. What it lacks again is an orphan.
+func (p *pass) confirmOrphans(ctx context.Context) error {
+	if len(p.suspects) == 0 {
+		return nil
+	}
+	_, err := ask(ctx, p.m, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, check(ctx, p.m.primary, p.m.cfg.PrimaryTimeout)
+	})
+	if err != nil {
+		return err
+	}
+	for _, v := range p.suspects {
+		list, err := ask(ctx, p.m, func(ctx context.Context) (provider.KeyList, error) { return p.m.primary.ListVersions(ctx, v.KID) })
+		switch {
+		case err != nil && !errors.Is(err, provider.ErrNotFound):
+			return err
+		case !slices.ContainsFunc(list.Keys, func(ref provider.KeyRef) bool { return ref.Version == v.Version }):
+			p.report.Orphans = append(p.report.Orphans, v)
+		}
 	}
 	return nil
 }

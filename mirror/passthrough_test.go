@@ -184,7 +184,7 @@ func TestMirrorOfAMirror(t *testing.T) {
 		synctest.Wait()
 		made := time.Now().UTC()
 
-		time.Sleep(time.Hour)
+		time.Sleep(30 * time.Minute)
 		inner.primary.Unplug()
 		_, err = inner.secondary.CreateKey(t.Context(), provider.KeySpec{KID: "foreign", Alg: provider.Ed25519})
 		require.NoError(t, err)

@@ -98,6 +98,9 @@ func (m *Mirror) asOf(v Version) time.Time {
 func (m *Mirror) provenance(why absence, versions ...Version) provider.Provenance {
 	p := provider.Provenance{Source: provider.Secondary, Orphan: why.answered, Reason: why.err.Error(), Unauthenticated: m.cfg.Pin == ""}
 	for i, v := range versions {
+		if e, _ := m.state.current().get(v); len(versions) == 1 && !e.Missing.IsZero() {
+			p.Orphan = true
+		}
 		if t := m.asOf(v); i == 0 || t.Before(p.AsOf) {
 			p.AsOf = t
 		}

@@ -88,7 +88,7 @@ func (m *Mirror) instead(ctx context.Context, err error) (view, error) {
 			return view{}, err
 		}
 		return w, nil
-	case provider.IsOutage(err) && !m.cfg.NoFailOpenReads:
+	case provider.IsOutage(err) && m.cfg.failsOver():
 		return m.look(ctx, why)
 	}
 	return view{}, err

@@ -70,7 +70,7 @@ func (r *reader) close() error {
 	return r.dir.Close()
 }
 
-// load reads the file; nil if there is none, or if it was made under another pin.
+// load reads the file; nil if there is none.
 func (r *reader) load() (*seen, error) {
 	data, _, err := r.dir.ReadFile(seenName, maxSeen)
 	switch {
@@ -86,9 +86,6 @@ func (r *reader) load() (*seen, error) {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&s); err != nil || s.Generation < 1 || s.Key == "" || s.Hash == "" {
 		return nil, fmt.Errorf("%w: %s: not as this package writes it", provider.ErrTampered, r.dir.Path(seenName))
-	}
-	if s.Pin != r.pin {
-		return nil, nil
 	}
 	return &s, nil
 }
@@ -106,7 +103,7 @@ func (r *reader) accept(data []byte) (*manifest, error) {
 		}
 	}
 	anchor := r.pin
-	if r.pin != "" && known != nil {
+	if r.pin != "" && known != nil && known.Pin == r.pin {
 		anchor = known.Key // once a key has signed over, its successor's word counts alone
 	}
 	m, err := readManifest(data, anchor)

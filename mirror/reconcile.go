@@ -10,8 +10,12 @@ const maxRepairInterval = 10 * time.Minute
 
 // Reconcile compares the two stores, copies what the secondary lacks, finishes destroys that were left undone, and reports
 // the rest. It changes nothing on the primary but such destroys, and never deletes on the strength of an absence. The
-// Mirror also runs it by itself: after the first answer of the primary, after each outage of either store, and, with
-// pauses, while anything waits to be mirrored.
+// Mirror also runs it by itself: after the first answer of the primary, after each outage of either store, every
+// Config.ReconcileEvery, and, with pauses, while anything waits to be mirrored or signed. Each pass that gets through has a
+// new manifest signed.
+//
+// A version is an orphan only if the primary lacks it twice: in its lists, and after it has said that it is well and has
+// been asked for its lists anew. Some modules show less than there is for a while.
 //
 // The error is that of the store that could not be asked; the Report then says what was done until then. In mode None
 // nothing is copied.
@@ -65,6 +69,12 @@ func (m *Mirror) announce(conflicts []Conflict, orphans []Version) {
 
 // reconcileByItself is the keeper's pass. It asks for another one, later each time, if something could be done better then.
 func (m *Mirror) reconcileByItself(ctx context.Context) {
+	if m.cfg.Mode != None {
+		defer m.keeper.want(m.repair, time.Now().Add(m.cfg.ReconcileEvery))
+	}
+	if m.up.down() != nil {
+		return // its recovery asks for a pass
+	}
 	r, err := m.reconcile(ctx)
 	if ctx.Err() != nil {
 		return

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -250,4 +251,61 @@ func TestReplacedKeyIsNotCopied(t *testing.T) {
 	require.Len(t, report.Conflicts, 1)
 	require.Empty(t, report.Copied)
 	require.Empty(t, r.copies())
+}
+
+// The original's defect M10, and more: a key that was destroyed on the token itself stays refused when the token is away.
+func TestRefusedOrphanStaysRefusedDuringAnOutage(t *testing.T) {
+	r := newRig(t, Config{RefuseOrphans: true})
+	r.create(provider.KeySpec{KID: "k"})
+	r.create(provider.KeySpec{KID: "other"})
+	r.primary.Forget("k", 1)
+	report, err := r.Reconcile(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []Version{{"k", 1}}, report.Orphans)
+	r.primary.Unplug()
+	r = r.restart()
+	_, err = r.GetKey(t.Context(), "k", 1)
+	require.ErrorIs(t, err, provider.ErrNotFound)
+	kids, _ := r.jwks("")
+	require.Equal(t, []string{"other.1"}, kids)
+	require.Equal(t, []string{"k.1", "other.1"}, r.copies(), "and nothing was deleted")
+
+	r.cfg.RefuseOrphans = false
+	r = r.restart()
+	ref, err := r.GetKey(t.Context(), "k", 1)
+	require.NoError(t, err)
+	require.True(t, ref.Provenance.Orphan, "where orphans are served they say so")
+}
+
+// A primary that shows less than it has for a moment has no orphans.
+func TestAnAbsenceIsLookedAtTwice(t *testing.T) {
+	r := newRig(t, Config{})
+	r.create(provider.KeySpec{KID: "k"})
+	require.NoError(t, r.Close())
+	m, err := New(&blinking{r.primary.Reopen(), 2}, r.secondary.Reopen(), r.cfg)
+	require.NoError(t, err)
+	defer m.Close()
+	report, err := m.Reconcile(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, report.Orphans)
+}
+
+// blinking is a store that answers its first questions about a key as if it had none.
+type blinking struct {
+	*providertest.Fake
+	blinks int
+}
+
+func (b *blinking) ListVersions(ctx context.Context, kid string) (provider.KeyList, error) {
+	if b.blinks--; b.blinks > 0 {
+		return provider.KeyList{}, provider.NotFound(kid, 0)
+	}
+	return b.Fake.ListVersions(ctx, kid)
+}
+
+func (b *blinking) GetKey(ctx context.Context, kid string, version int) (provider.KeyRef, error) {
+	if kid != ManifestKID && b.blinks > 0 {
+		return provider.KeyRef{}, provider.NotFound(kid, version)
+	}
+	return b.Fake.GetKey(ctx, kid, version)
 }

@@ -102,6 +102,9 @@ func (e entry) restrict(change entry, issued time.Time) entry {
 		}
 	}
 	e.Intent, e.CopyLeft = change.Intent, change.CopyLeft
+	if e.Missing.IsZero() {
+		e.Missing = change.Missing
+	}
 	if e.Conflict == "" {
 		e.Conflict = change.Conflict
 	}
@@ -137,7 +140,7 @@ func (e entry) sameAs(o entry) bool {
 }
 
 func (e entry) sameCopy(o entry) bool {
-	return e.Unmirrored == o.Unmirrored && (e.Copy == nil) == (o.Copy == nil) && (e.Copy == nil || *e.Copy == *o.Copy)
+	return e.Unmirrored == o.Unmirrored && e.Missing.Equal(o.Missing) && (e.Copy == nil) == (o.Copy == nil) && (e.Copy == nil || *e.Copy == *o.Copy)
 }
 
 func (e entry) validate(kid string, version int) error {

@@ -25,8 +25,24 @@ type Status struct {
 	Pending []Version
 	// Reconciled is when the last pass came to its end; zero if none has.
 	Reconciled time.Time
+	// Manifest is the statement that the secondary is served by.
+	Manifest ManifestStatus
 	// State says why the state can't be trusted; nil if it can.
 	State error
+}
+
+// ManifestStatus is how the manifest is. The zero Issued says that there is none.
+type ManifestStatus struct {
+	Generation int64
+	Issued     time.Time
+	Expires    time.Time
+	Key        string // thumbprint of the key that signed it
+	Pinned     bool   // it was verified under Config.Pin
+	// Unsigned is versions that the mirror knows of and the manifest does not name as it should.
+	Unsigned []Version
+	// Err is why the last change could not be signed; provider.ErrUnsupported: the primary can't, and the mirror stays
+	// unauthenticated. nil if it was signed, or if this Mirror signs nothing.
+	Err error
 }
 
 // StoreStatus is how one store is.
@@ -55,7 +71,28 @@ func (m *Mirror) Status() Status {
 		}
 	}
 	slices.SortFunc(s.Pending, compareVersions)
+	s.Manifest = m.manifestStatus()
 	m.found.into(&s)
+	return s
+}
+
+func (m *Mirror) manifestStatus() ManifestStatus {
+	s := ManifestStatus{Pinned: m.cfg.Pin != "" && m.state.sound() == nil}
+	if n := m.state.notary; n != nil {
+		s.Err = n.failed()
+	}
+	signed := m.state.signed.Load()
+	if signed == nil {
+		s.Pinned = false
+		return s
+	}
+	s.Generation, s.Issued, s.Expires, s.Key = signed.generation, signed.issued, signed.expires, signed.key
+	for v, e := range m.state.current().all() {
+		if !e.signed {
+			s.Unsigned = append(s.Unsigned, v)
+		}
+	}
+	slices.SortFunc(s.Unsigned, compareVersions)
 	return s
 }
 

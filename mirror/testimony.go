@@ -55,8 +55,8 @@ func (l *ledger) vouch(t testimony) {
 	case missing:
 		e.Unmirrored = true
 	}
-	e.heard = true
-	e.signed = was.signed && e.sameKey(was) && e.Unmirrored == was.Unmirrored
+	e.heard, e.Missing = true, time.Time{}
+	e.signed = was.signed && e.sameKey(was) && e.sameCopy(was)
 	l.set(v, e)
 }
 
@@ -64,4 +64,14 @@ func (l *ledger) vouch(t testimony) {
 func (e entry) sameKey(o entry) bool {
 	return e.Fingerprint == o.Fingerprint && e.Conflict == o.Conflict && e.details.equal(o.details) &&
 		e.ActiveFrom.Equal(o.ActiveFrom) && e.RetireAfter == o.RetireAfter
+}
+
+// miss notes that the primary no longer has the versions, of which it was not told to destroy any.
+func (l *ledger) miss(now time.Time, versions []Version) {
+	for _, v := range versions {
+		if e, known := l.get(v); known && e.Missing.IsZero() && e.Destroyed.IsZero() {
+			e.Missing = now
+			l.set(v, e)
+		}
+	}
 }
