@@ -123,6 +123,7 @@ func (p *pass) version(ctx context.Context, ref, twin provider.KeyRef, copied bo
 	case !mirroring.Mirrored:
 		p.report.Unmirrored = append(p.report.Unmirrored, Unmirrored{v, mirroring.Reason})
 	case !copied && ref.Alg.Class() == provider.Symmetric && !mirroring.Private:
+	case copied && sameButPrivate(ref, twin) && !mirroring.Private: // the primary keeps the private half: nothing was added
 	default:
 		p.report.Copied = append(p.report.Copied, v)
 	}
@@ -153,8 +154,13 @@ func (p *pass) wants(ref, twin provider.KeyRef) bool {
 	if _, ok := p.m.primary.(provider.Exporting); private && ok {
 		return true
 	}
-	return !twin.ActiveFrom.Equal(ref.ActiveFrom) || twin.RetireAfter != ref.RetireAfter || twin.Export != ref.Export ||
-		twin.Label != ref.Label || !maps.Equal(twin.Tags, ref.Tags) || !slices.Equal(twin.Uses, ref.Uses)
+	return !sameButPrivate(ref, twin)
+}
+
+// sameButPrivate tells whether a copy is described as its version is, whether or not it has the private half.
+func sameButPrivate(ref, twin provider.KeyRef) bool {
+	return twin.ActiveFrom.Equal(ref.ActiveFrom) && twin.RetireAfter == ref.RetireAfter && twin.Export == ref.Export &&
+		twin.Label == ref.Label && maps.Equal(twin.Tags, ref.Tags) && slices.Equal(twin.Uses, ref.Uses)
 }
 
 // orphan looks at a copy that the primary's list does not name.

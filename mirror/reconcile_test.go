@@ -194,6 +194,27 @@ func TestReconcileCompletesPrivateHalves(t *testing.T) {
 	}
 }
 
+// A key that its policy lets out and the primary keeps, as a token does with CKA_EXTRACTABLE false, is no work that a pass does again
+// and again.
+func TestReconcileLeavesPrivateHalvesThatThePrimaryKeeps(t *testing.T) {
+	r := newRig(t, Config{Mode: Full})
+	r.primary.Refuse(provider.ErrNotExportable, "ExportKey")
+	ref := r.create(provider.KeySpec{KID: "k", Export: provider.ExportSecretWhenAllowed})
+	require.True(t, ref.Mirroring.Mirrored)
+	require.False(t, ref.Mirroring.Private)
+	report, err := r.Reconcile(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, report.Copied)
+	require.Empty(t, report.Unmirrored)
+
+	r.primary.Refuse(nil, "ExportKey")
+	_, err = r.Reconcile(t.Context())
+	require.NoError(t, err)
+	copied, err := r.secondary.GetKey(t.Context(), "k", 1)
+	require.NoError(t, err)
+	require.True(t, copied.Private, "and is asked for at every pass")
+}
+
 // A copy that a store of its own names kept, whose place was never noted, is found and not made twice.
 func TestCopyWhosePlaceWasLostIsFound(t *testing.T) {
 	r := newPlainRig(t, Config{})
