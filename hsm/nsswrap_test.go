@@ -62,9 +62,9 @@ func TestTheModuleIsNotReliedOnForCKAExtractable(t *testing.T) {
 	require.NoError(t, err)
 	c := token.link.(*conn)
 	w := wrapping{mechanism: ckmAESKeyWrapPad, kek: make([]byte, 32)}
-	err = c.underKEK(ctx, w, ckaWrap, func(_ *member, s pkcs11.SessionHandle, kek pkcs11.ObjectHandle) error {
+	err = c.underKEK(ctx, w, ckaWrap, func(_ *member, s pkcs11.SessionHandle, kek pkcs11.ObjectHandle) (pkcs11.ObjectHandle, error) {
 		_, err := c.lib.p11.WrapKey(s, plainMechanism(w.mechanism), kek, pkcs11.ObjectHandle(v.private.handle))
-		return err
+		return 0, err
 	})
 	require.NoError(t, err, "the module would hand it out")
 
