@@ -63,7 +63,7 @@ func TestTheModuleIsNotReliedOnForCKAExtractable(t *testing.T) {
 	c := token.link.(*conn)
 	w := wrapping{mechanism: ckmAESKeyWrapPad, kek: make([]byte, 32)}
 	err = c.underKEK(ctx, w, ckaWrap, func(_ *member, s pkcs11.SessionHandle, kek pkcs11.ObjectHandle) (pkcs11.ObjectHandle, error) {
-		_, err := c.lib.p11.WrapKey(s, plainMechanism(w.mechanism), kek, pkcs11.ObjectHandle(v.private.handle))
+		_, err := c.p11.WrapKey(s, plainMechanism(w.mechanism), kek, pkcs11.ObjectHandle(v.private.handle))
 		return 0, err
 	})
 	require.NoError(t, err, "the module would hand it out")
