@@ -41,6 +41,7 @@ func TestJSONSchema(t *testing.T) {
 		"key show ec",
 		"key list",
 		"key list ec",
+		"key revoke ec --yes",
 		"key destroy ec --all-versions --yes",
 		"verify --in " + token,
 		"version",

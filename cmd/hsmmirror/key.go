@@ -10,12 +10,13 @@ import (
 
 func newKey(a *app) *cobra.Command {
 	list, show, rotate, destroy := newKeyList(a), newKeyShow(a), newKeyRotate(a), newKeyDestroy(a)
+	revoke, export := newKeyRevoke(a), newKeyExport(a)
 	a.namesKeys(false, list, rotate)
-	a.namesKeys(true, show, destroy)
+	a.namesKeys(true, show, destroy, revoke, export)
 	return group(&cobra.Command{
 		Use:   "key",
 		Short: "Create, list, rotate and destroy keys",
-	}, newKeyCreate(a), newKeyImport(a), newKeyAdopt(a), list, show, rotate, destroy)
+	}, newKeyCreate(a), newKeyImport(a), newKeyAdopt(a), list, show, rotate, revoke, destroy, export)
 }
 
 func newKeyList(a *app) *cobra.Command {
@@ -42,23 +43,4 @@ func listKeys(ctx context.Context, p provider.Provider, kid []string) (provider.
 		return p.ListKeys(ctx)
 	}
 	return p.ListVersions(ctx, kid[0])
-}
-
-func newKeyShow(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "show KID[.VERSION]",
-		Short: "Describe one version of a key",
-		Example: `  hsmmirror key show payments
-  hsmmirror key show payments.2 -o json`,
-		Args: args(1, "KID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withStore(cmd.Context(), func(ctx context.Context, p provider.Provider) error {
-				key, err := find(ctx, p, args[0])
-				if err != nil {
-					return err
-				}
-				return a.printKey(ctx, p, key.ref)
-			})
-		},
-	}
 }

@@ -14,14 +14,15 @@ import (
 var errNotConfirmed = errors.New("not confirmed; nothing was destroyed")
 
 func newKeyDestroy(a *app) *cobra.Command {
-	var yes, all bool
+	var yes, all, force bool
 	cmd := &cobra.Command{
 		Use:   "destroy KID.VERSION | KID --all-versions",
 		Short: "Destroy one version of a key, or the whole key, for good",
 		Long: `Destroy one version of a key, or with --all-versions every version, for good:
 in the token, and in its mirror. It asks on the terminal before; --yes answers
 for scripts. A KID alone is refused, because its latest version may have
-changed since you looked.`,
+changed since you looked; so is, without --force, the version that signs: it
+would leave verifiers without a key.`,
 		Example: `  hsmmirror key destroy payments.1
   hsmmirror key destroy payments --all-versions --yes`,
 		Args: args(1, "KID.VERSION, or KID with --all-versions"),
@@ -29,6 +30,9 @@ changed since you looked.`,
 			return a.withStore(cmd.Context(), func(ctx context.Context, p provider.Provider) error {
 				kid, version, err := toDestroy(ctx, p, args[0], all)
 				if err != nil {
+					return err
+				}
+				if err := leavesAKey(ctx, p, kid, version); err != nil && !force {
 					return err
 				}
 				if !yes {
@@ -45,6 +49,7 @@ changed since you looked.`,
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all-versions", false, "destroy every version of the key")
+	cmd.Flags().BoolVar(&force, "force", false, "destroy the version that signs, too")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return cmd
 }
@@ -61,6 +66,21 @@ func toDestroy(ctx context.Context, p provider.Provider, name string, all bool) 
 			"key %q: want one version, or --all-versions", n.kid)
 	}
 	return n.kid, n.version, err
+}
+
+// leavesAKey returns a usage error if version is the active one: after its destruction nothing signs, and what it has signed verifies
+// no more. Who asks for all versions knows. A state that the primary does not tell keeps nobody from
+// trying.
+func leavesAKey(ctx context.Context, p provider.Provider, kid string, version int) error {
+	if version == provider.AllVersions {
+		return nil
+	}
+	ref, err := p.GetKey(ctx, kid, version)
+	if err != nil || ref.State != provider.Active || ref.Provenance.Source != provider.Primary {
+		return nil
+	}
+	return usagef(fmt.Sprintf("hsmmirror key rotate %s first, key revoke %s for a compromise, or --force", kid, kid),
+		"%s is the version that signs: verifiers would be left without a key", ref.JWKKID())
 }
 
 func question(kid string, version int) string {

@@ -1,11 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/x509"
-	"encoding/pem"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,15 +13,17 @@ const maxKeyFile = 64 << 10
 
 func newKeyImport(a *app) *cobra.Command {
 	var flags specFlags
-	var in string
+	var in, passphraseSource string
 	cmd := &cobra.Command{
 		Use:   "import --alg ALG [--kid KID] [--in FILE]",
 		Short: "Import a private, public or symmetric key",
 		Long: `Import a key from --in, or from stdin: a private key as PKCS #8, PKCS #1 or
-SEC 1, or a public key as SubjectPublicKeyInfo, each in PEM or DER and not
-encrypted. For a symmetric algorithm the bytes of the file are the key.
+SEC 1, or a public key as SubjectPublicKeyInfo, each in PEM or DER; PKCS #8 may
+be encrypted; or a private or public JWK. For a symmetric algorithm the bytes
+of the file are the key, or the k of a JWK.
 A public key alone makes a key that verifies and encrypts only.`,
 		Example: `  hsmmirror key import --kid payments --alg ECDSA_P256_SHA256 --in payments.pem
+  hsmmirror key import --kid payments --alg ECDSA_P256_SHA256 --in sealed.pem --key-passphrase-source prompt
   openssl rand 32 | hsmmirror key import --kid webhook --alg HMAC_SHA256`,
 		Args: args(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,7 +36,7 @@ A public key alone makes a key that verifies and encrypts only.`,
 			if err != nil {
 				return err
 			}
-			material, err := keyMaterial(spec.Alg, b)
+			material, err := keyMaterial(spec.Alg, b, unlocker(cmd.Context(), passphraseSource))
 			defer material.Private.Wipe()
 			if err != nil {
 				return err
@@ -55,45 +53,6 @@ A public key alone makes a key that verifies and encrypts only.`,
 	}
 	flags.register(cmd)
 	cmd.Flags().StringVar(&in, "in", "", "`FILE` with the key; stdin if left out or -")
+	cmd.Flags().StringVar(&passphraseSource, "key-passphrase-source", "", "where the passphrase of an encrypted key comes from, as for the PIN")
 	return cmd
-}
-
-// keyMaterial finds the key in the content of a file.
-func keyMaterial(alg provider.KeyAlg, b []byte) (provider.KeyMaterial, error) {
-	if alg.Class() == provider.Symmetric {
-		return provider.KeyMaterial{Private: provider.NewSecret(b)}, nil
-	}
-	if block, _ := pem.Decode(b); block == nil {
-		if _, err := x509.ParsePKIXPublicKey(b); err == nil {
-			return provider.KeyMaterial{Public: bytes.Clone(b)}, nil
-		}
-		return provider.KeyMaterial{Private: provider.NewSecret(b)}, nil
-	}
-	return pemMaterial(b)
-}
-
-// pemMaterial takes the first private key of a PEM file, and else the first public key. Other blocks, such as the EC PARAMETERS
-// that OpenSSL writes before a key, are passed over.
-func pemMaterial(b []byte) (provider.KeyMaterial, error) {
-	var public []byte
-	for {
-		block, rest := pem.Decode(b)
-		if block == nil {
-			break
-		}
-		defer clear(block.Bytes)
-		switch {
-		case block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "":
-			return provider.KeyMaterial{}, provider.Invalidf("the private key is encrypted: decrypt it first, for instance with openssl pkey")
-		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-			return provider.KeyMaterial{Private: provider.NewSecret(block.Bytes)}, nil
-		case block.Type == "PUBLIC KEY" && public == nil:
-			public = bytes.Clone(block.Bytes)
-		}
-		b = rest
-	}
-	if public == nil {
-		return provider.KeyMaterial{}, provider.Invalidf("no PRIVATE KEY and no PUBLIC KEY among the PEM blocks")
-	}
-	return provider.KeyMaterial{Public: public}, nil
 }

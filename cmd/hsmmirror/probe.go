@@ -97,15 +97,15 @@ func (e *errModule) Unwrap() error { return provider.ErrUnavailable }
 // probe has another process do what req says, and hands its events to each as they come; those about calls it keeps. A call that does
 // not come back within the time limit, or ends the process, is an errModule.
 func (a *app) probe(ctx context.Context, req probeRequest, each func(probeEvent)) error {
-	ctx, cancel := context.WithCancel(ctx)
+	running, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd, events, in, err := startProbe(ctx)
+	cmd, events, in, err := startProbe(running)
 	if err != nil {
 		return fmt.Errorf("look at module %s: %w", printable(req.Module), err)
 	}
 	defer in.Close()
 	defer events.Close()
-	last, hung, failure := followProbe(ctx, cancel, req, events, in, a.options.limit(), each)
+	last, hung, failure := followProbe(running, cancel, req, events, in, a.options.limit(), each)
 	werr := cmd.Wait()
 	switch {
 	case failure == nil:

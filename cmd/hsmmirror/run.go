@@ -74,7 +74,7 @@ func (a *app) fail(ctx context.Context, err error) int {
 // explain says which store an outage is one of.
 func (a *app) explain(err error) string {
 	text := err.Error()
-	if !provider.IsOutage(err) || !a.options.hasPrimary() {
+	if !provider.IsOutage(err) || !a.options.hasPrimary() || errors.As(err, new(*errModule)) {
 		return text
 	}
 	return a.primary + " is unavailable: " + cause(text)
@@ -126,8 +126,9 @@ mirror, a write that was not mirrored, or a list with gaps. stderr says which.`,
 	root.Flags().SortFlags = false
 	a.options.register(root)
 	jwk, sign, verify := newJWK(a), newSign(a), newVerify(a)
-	a.namesKeys(true, jwk, sign, verify)
-	root.AddCommand(newToken(a), newKey(a), newStore(a), jwk, newJWKS(a), newMirror(a), sign, verify, newRandom(a), newDemo(a), newMan(a), newVersion(a))
+	csr := newCSR(a)
+	a.namesKeys(true, jwk, sign, verify, csr)
+	root.AddCommand(newToken(a), newKey(a), csr, newCert(a), newStore(a), jwk, newJWKS(a), newMirror(a), sign, verify, newRandom(a), newDemo(a), newMan(a), newVersion(a))
 	root.AddCommand(newTopics()...)
 	a.completeTokens(root)
 	return root

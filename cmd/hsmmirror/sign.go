@@ -104,6 +104,15 @@ type signatory struct {
 	sign func(ctx context.Context, message []byte) ([]byte, error) // in the form of provider.Signer
 }
 
+// signerOf returns the signer of the version that was named, or of the active one.
+func signerOf(ctx context.Context, p provider.Provider, key named) (provider.Signer, error) {
+	s, ok := p.(provider.Signing)
+	if !ok {
+		return nil, provider.Unsupportedf("sign with %q: the store does not sign", key.kid)
+	}
+	return s.Signer(ctx, key.kid, key.version)
+}
+
 // newSignatory returns the signatory of the version that name names, or of the active one.
 func newSignatory(ctx context.Context, p provider.Provider, name string) (*signatory, error) {
 	key, err := find(ctx, p, name)
@@ -117,11 +126,7 @@ func newSignatory(ctx context.Context, p provider.Provider, name string) (*signa
 		}
 		return &signatory{key.ref, mac.Sum}, nil
 	}
-	s, ok := p.(provider.Signing)
-	if !ok {
-		return nil, provider.Unsupportedf("sign with %q: the store does not sign", name)
-	}
-	signer, err := s.Signer(ctx, key.kid, key.version)
+	signer, err := signerOf(ctx, p, key)
 	if err != nil {
 		return nil, err
 	}

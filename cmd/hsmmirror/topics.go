@@ -67,10 +67,9 @@ verifiers' caches and the lifetime of what you sign:
   $ hsmmirror key list payments
 
 In an emergency the new version signs at once, and the one before is gone
-from the JWK Set; destroy it, so that nobody can sign with it any more:
+from the JWK Set and destroyed:
 
-  $ hsmmirror key rotate payments --now
-  $ hsmmirror key destroy payments.1
+  $ hsmmirror key revoke payments
 
 What has been signed with the old version does not verify any more.`,
 		},
