@@ -230,7 +230,11 @@ func (c *conn) unavailable(format string, args ...any) error {
 func newError(token, call string, err error) error {
 	var code pkcs11.Error
 	if errors.As(err, &code) {
-		return &Error{Token: token, Call: call, Code: uint(code)}
+		e := &Error{Token: token, Call: call, Code: uint(code)}
+		if classOf(e.Code) == classAnswer { // not to this call
+			return e.as(provider.ErrUnavailable)
+		}
+		return e
 	}
 	return fmt.Errorf("%s: %w: %w", call, provider.ErrUnavailable, err)
 }

@@ -15,6 +15,11 @@ func (l *library) startLocked(cfg Config, info TokenInfo) (*crypto11.Context, er
 	if l.own || !crypto11Suits(cfg, info) {
 		return nil, l.startOwnLocked()
 	}
+	if l.epoch == 0 {
+		if err := l.finalizeLocked(); err != nil {
+			return nil, err
+		}
+	}
 	slot := int(info.Slot)
 	c11, err := crypto11.Configure(&crypto11.Config{
 		Path:              l.path,
@@ -23,8 +28,9 @@ func (l *library) startLocked(cfg Config, info TokenInfo) (*crypto11.Context, er
 		MaxSessions:       sessionLimit(cfg.Sessions, info.maxSessions) + 1,
 		PoolWaitTimeout:   cfg.Timeout,
 	})
+	l.begun = !errors.Is(cause(err), pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED))
 	if err != nil {
-		l.endLocked() // crypto11 finalises the module when it fails, whoever else is on it
+		_ = l.endLocked() // crypto11 finalises the module when it fails, whoever else is on it
 		return nil, err
 	}
 	if l.epoch != 0 {
@@ -34,6 +40,7 @@ func (l *library) startLocked(cfg Config, info TokenInfo) (*crypto11.Context, er
 	if !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED)) {
 		return c11, nil
 	}
+	l.begun = false // for crypto11 only
 	if err := c11.Close(); err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ import (
 // What hangs, hangs until the test releases it. So a call that returns has not waited for the module.
 
 func TestACallThatHangsGivesItsCallerBack(t *testing.T) {
-	f := openFaulty(t, nil)
+	f := openFaulty(t, hanging)
 	u := newUser(t, f.Token)
 	hang := f.m.On("C_Sign").Hang()
 	require.ErrorIs(t, u.sign(context.Background()), provider.ErrUnavailable)
@@ -47,7 +47,7 @@ func down(t *testing.T, u user) {
 }
 
 func TestWhileATokenHangsCallsFailAtOnce(t *testing.T) {
-	f := openFaulty(t, nil)
+	f := openFaulty(t, hanging)
 	u := newUser(t, f.Token)
 	hang := f.m.On().Hang()
 	require.ErrorIs(t, u.sign(context.Background()), provider.ErrUnavailable)
@@ -76,7 +76,7 @@ func TestATokenThatHangsHoldsNoMoreThreadsThanThePoolHasSessions(t *testing.T) {
 		{"every function hangs", nil, sessions + 1}, // one thread looks whether the token is there
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			f := openFaulty(t, func(c *Config) { c.Sessions = sessions })
+			f := openFaulty(t, func(c *Config) { c.Sessions, c.Timeout = sessions, time.Second })
 			u := newUser(t, f.Token)
 			hang := f.m.On(tt.functions...).Hang()
 			f.m.ResetMost()
@@ -100,7 +100,7 @@ func TestATokenThatHangsHoldsNoMoreThreadsThanThePoolHasSessions(t *testing.T) {
 }
 
 func TestATokenThatHangsAgainAndAgain(t *testing.T) {
-	f := openFaulty(t, func(c *Config) { c.Sessions = 2 })
+	f := openFaulty(t, func(c *Config) { c.Sessions, c.Timeout = 2, time.Second })
 	u := newUser(t, f.Token)
 	for _, release := range []func(*faultmodule.Fault){
 		(*faultmodule.Fault).Release,
@@ -117,7 +117,7 @@ func TestATokenThatHangsAgainAndAgain(t *testing.T) {
 }
 
 func TestATokenIsClosedWhileACallHangs(t *testing.T) {
-	f := openFaulty(t, nil)
+	f := openFaulty(t, hanging)
 	u := newUser(t, f.Token)
 	hang := f.m.On("C_Sign").Hang()
 	require.ErrorIs(t, u.sign(context.Background()), provider.ErrUnavailable)
@@ -131,7 +131,7 @@ func TestATokenIsClosedWhileACallHangs(t *testing.T) {
 }
 
 func TestATokenIsClosedWhileItsOutageIsKnownAndACallHangs(t *testing.T) {
-	f := openFaulty(t, nil)
+	f := openFaulty(t, hanging)
 	u := newUser(t, f.Token)
 	hang := f.m.On().Hang()
 	require.ErrorIs(t, u.sign(context.Background()), provider.ErrUnavailable)
@@ -144,7 +144,7 @@ func TestATokenIsClosedWhileItsOutageIsKnownAndACallHangs(t *testing.T) {
 func TestAConnectionThatHangs(t *testing.T) {
 	for _, function := range []string{"C_Initialize", "C_GetSlotList", "C_OpenSession", "C_Login"} {
 		t.Run(function, func(t *testing.T) {
-			f := newFaulty(t, nil)
+			f := newFaulty(t, hanging)
 			hang := f.m.On(function).Hang()
 			for range 3 {
 				require.ErrorIs(t, f.Health(context.Background()), provider.ErrUnavailable)
@@ -160,7 +160,7 @@ func TestAConnectionThatHangs(t *testing.T) {
 func TestATokenIsClosedWhileItsConnectionHangs(t *testing.T) {
 	for _, function := range []string{"C_Initialize", "C_OpenSession", "C_Login"} {
 		t.Run(function, func(t *testing.T) {
-			f := newFaulty(t, nil)
+			f := newFaulty(t, hanging)
 			hang := f.m.On(function).Hang()
 			require.ErrorIs(t, f.Health(context.Background()), provider.ErrUnavailable)
 			require.ErrorIs(t, f.Close(), provider.ErrUnavailable)

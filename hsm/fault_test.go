@@ -20,8 +20,8 @@ type faultyToken struct {
 	m *faultmodule.Module
 }
 
-// faultyTimeout is the time limit of its operations.
-const faultyTimeout = 500 * time.Millisecond
+// hanging gives its operations the short time limit of a test that has calls hang.
+func hanging(c *Config) { c.Timeout = time.Second }
 
 // newFaulty makes one that has not connected yet. At the end of the test, when no fault is left, it closes it and looks whether
 // it leaves anything behind: a goroutine, a thread in the module, a session. C_Finalize must never have been called with another
@@ -53,7 +53,7 @@ func openFaulty(t testing.TB, change func(*Config)) faultyToken {
 func faultyConfig(t testing.TB, m *faultmodule.Module, change func(*Config)) Config {
 	t.Helper()
 	cfg := configFor(t, faultToken)
-	cfg.Module, cfg.Timeout, cfg.RefreshAfter = m.Path, faultyTimeout, time.Hour
+	cfg.Module, cfg.RefreshAfter = m.Path, time.Hour
 	if change != nil {
 		change(&cfg)
 	}

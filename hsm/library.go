@@ -5,6 +5,7 @@ package hsm
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -39,6 +40,10 @@ type library struct {
 	// C_GetFunctionList a state of its own, as p11-kit's client does: what crypto11 initialises and logs in to is then not ours, and
 	// not even that of a second crypto11.Context. Others want what crypto11 can't give them (crypto11Suits).
 	own bool
+
+	// begun tells that the module was initialised for us and C_Finalize has not been accepted since. A refused C_Finalize must not
+	// pass for another user of the module at the next C_Initialize.
+	begun bool
 
 	// turn is held by each call into a module that takes one at a time (quirks.oneCallAtATime); nil for others.
 	turn chan struct{}
@@ -80,15 +85,34 @@ func loadLibrary(path, initArgs string) (*library, error) {
 	return l, nil
 }
 
-// initialize is C_Initialize with the module's arguments.
+// initialize is C_Initialize with the module's arguments, after a C_Finalize that is due.
 func (l *library) initialize() error {
-	if l.args == nil {
-		return l.p11.Initialize()
+	if err := l.finalizeLocked(); err != nil {
+		return err
 	}
-	return l.p11.Initialize(pkcs11.InitializeWithReserved(unsafe.Pointer(&l.args[0])))
+	var options []pkcs11.InitializeOption
+	if l.args != nil {
+		options = append(options, pkcs11.InitializeWithReserved(unsafe.Pointer(&l.args[0])))
+	}
+	err := l.p11.Initialize(options...)
+	l.begun = err == nil
+	return err
 }
 
-// unload gives the module back. One with a thread still inside stays loaded.
+// finalizeLocked is C_Finalize, if it is due.
+func (l *library) finalizeLocked() error {
+	if !l.begun {
+		return nil
+	}
+	err := l.p11.Finalize()
+	if errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED)) {
+		err = nil
+	}
+	l.begun = err != nil
+	return err
+}
+
+// unload gives the module back. One with a thread still inside, or that could not be finalised, stays loaded.
 func (l *library) unload() {
 	libraries.mu.Lock()
 	defer libraries.mu.Unlock()
@@ -98,6 +122,9 @@ func (l *library) unload() {
 		return
 	}
 	defer l.gate.unlock()
+	if l.begun {
+		return
+	}
 	delete(libraries.m, l.path)
 	l.p11.Destroy()
 }
@@ -166,14 +193,13 @@ func (l *library) leave(c *conn, wait time.Duration) error {
 	}
 	delete(l.members, c)
 	c.closeSessions(m)
-	var err error
 	if m.c11 != nil {
-		err = m.c11.Close()
+		_ = m.c11.Close() // finalises the module if it is the last one; see endLocked
 	}
 	if len(l.members) == 0 || m.c11 != nil && !l.hasCrypto11Locked() {
-		l.endLocked()
+		return c.fail("C_Finalize", l.endLocked())
 	}
-	return c.fail("C_Finalize", cause(err))
+	return nil
 }
 
 // has tells whether c is a member, or may be one when ctx has ended.
@@ -192,23 +218,22 @@ func (l *library) end(ctx context.Context, epoch uint64) error {
 	}
 	defer l.gate.unlock()
 	if l.epoch == epoch {
-		l.endLocked()
+		_ = l.endLocked() // the next C_Initialize shows what comes of it
 	}
 	return nil
 }
 
-// endLocked finalises the module under all its members, who notice when they next call it.
-func (l *library) endLocked() {
+// endLocked finalises the module under all its members, who notice when they next call it. crypto11 has done so already, unless its
+// C_Finalize was refused: then it is called once more.
+func (l *library) endLocked() error {
 	for c, m := range l.members {
 		if m.c11 != nil {
 			_ = m.c11.Close() // on a dead token the sessions and C_Finalize may fail; there is nothing more to do about them
 		}
 		delete(l.members, c)
 	}
-	if l.own {
-		_ = l.p11.Finalize()
-	}
 	l.epoch, l.own = 0, false
+	return l.finalizeLocked()
 }
 
 // errWedged means the module can be neither initialised nor finalised for now, and never if the call stays away.

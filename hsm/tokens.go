@@ -41,7 +41,7 @@ func (l *library) tokensLocked() ([]TokenInfo, error) {
 		if err := l.initialize(); err != nil {
 			return nil, initializeError(l, err)
 		}
-		defer func() { _ = l.p11.Finalize() }()
+		defer func() { _ = l.finalizeLocked() }() // or the next C_Initialize is preceded by it
 	}
 	slots, err := l.p11.GetSlotList(true)
 	if err != nil {
