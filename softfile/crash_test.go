@@ -171,6 +171,18 @@ func TestACrashAfterAWriterWasKilled(t *testing.T) {
 				Label: label, Fingerprint: fingerprintOfZeros}, ed25519Public(t)))
 		}
 	}
+	elsewhere := opened(t, t.TempDir())
+	require.NoError(t, put(2, "")(elsewhere))
+	require.NoError(t, second(elsewhere.DestroyKey(t.Context(), "copy", 2)))
+	set, _, err := elsewhere.ExportPublic(t.Context())
+	require.NoError(t, err)
+	take := func(s *Store) error {
+		report, err := s.ImportSet(t.Context(), set, nil)
+		for _, left := range report.Left {
+			err = errors.Join(err, left.Reason)
+		}
+		return err
+	}
 	tests := []struct {
 		name   string
 		before []func(*Store) error // nil: there is no store yet
@@ -195,6 +207,7 @@ func TestACrashAfterAWriterWasKilled(t *testing.T) {
 		{"a copy, and the same copy", []func(*Store) error{create}, put(1, ""), put(1, ""), nil},
 		{"a further copy, and the same", []func(*Store) error{put(1, "")}, put(2, ""), put(2, ""), nil},
 		{"a copy changed twice in the same way", []func(*Store) error{put(1, "")}, put(1, "new"), put(1, "new"), nil},
+		{"the same tombstone twice", []func(*Store) error{put(1, "")}, take, take, nil},
 		{"the same destroyed twice", []func(*Store) error{create, rotate}, destroy, destroy, provider.ErrNotFound},
 		{"a new passphrase, and a rotation", []func(*Store) error{create}, func(s *Store) error {
 			return s.ChangePassphrase(t.Context(), passphrase("shut sesame"))
