@@ -1,6 +1,7 @@
 package hsm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -49,11 +50,12 @@ func (t *Token) DestroyKey(ctx context.Context, kid string, n int) (provider.Des
 // objects are damaged.
 func (k *key) targets(n int) []*located {
 	var targets []*located
-	for _, r := range k.records {
+	for _, r := range slices.Concat(k.records, k.contested) { // with its tombstone there, tidy destroys the other keys of a contested one
 		if r.Stage == live && (n == provider.AllVersions || n == r.Version) {
 			targets = append(targets, r)
 		}
 	}
+	slices.SortFunc(targets, func(a, b *located) int { return cmp.Compare(a.Version, b.Version) })
 	return targets
 }
 

@@ -44,6 +44,14 @@ func TestWhichTombstonesHaveToStay(t *testing.T) {
 	})
 }
 
+func TestADestroyMeansAContestedVersionOnce(t *testing.T) {
+	k := keyOf(at(live, 1, withID("0b")), at(live, 1, withID("0c")), at(live, 1, withID("0d")), at(live, 2))
+	targets := k.targets(provider.AllVersions)
+	require.Len(t, targets, 2)
+	require.Equal(t, []int{1, 2}, []int{targets[0].Version, targets[1].Version})
+	require.Equal(t, live, targets[0].Stage)
+}
+
 func TestWhatADestroyMeans(t *testing.T) {
 	k := keyOf(at(live, 1), at(destroyed, 2), at(live, 3), at(claimed, 4))
 	k.versions = k.versions[:1] // version 3 is damaged

@@ -22,11 +22,12 @@ type index struct {
 
 // key is one kid as it was found. It is never changed; a change replaces it.
 type key struct {
-	kid      string
-	versions []*version // live ones, ascending
-	records  []*located // of every version ever, as far as the token still has them; ascending, the furthest stage of each
-	spare    []*located // records that a further stage has overtaken
-	problems []problem
+	kid       string
+	versions  []*version // live ones, ascending
+	records   []*located // of every version ever, as far as the token still has them; ascending, the furthest stage of each
+	spare     []*located // records that a further stage has overtaken
+	contested []*located // one live record of each version that several keys claim to be
+	problems  []problem
 }
 
 // problem is why a version is not served.
@@ -78,7 +79,7 @@ func locate(objects []*object) (records []*located, damaged []unread) {
 }
 
 // byVersion sorts records and keeps the furthest stage of each version. Two live records of one version with different
-// objects are a problem: neither is served, and both stay for someone to look at.
+// objects are a problem: neither is served, and both stay until the version is destroyed.
 func (k *key) byVersion(records []*located) {
 	slices.SortStableFunc(records, func(a, b *located) int {
 		return cmp.Or(cmp.Compare(a.Version, b.Version), cmp.Compare(b.rank(), a.rank()))
@@ -95,6 +96,9 @@ func (k *key) byVersion(records []*located) {
 			continue
 		}
 		k.problems = append(k.problems, problem{r.Version, damagedf("two keys on the token claim to be %q", r.jwkKID())})
+		if first.Stage == live {
+			k.contested = append(k.contested, &located{first.record, first.object})
+		}
 		first.record = &record{KID: r.KID, Version: r.Version, ID: first.ID, Stage: claimed, ActiveFrom: first.ActiveFrom}
 	}
 }

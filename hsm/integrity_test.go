@@ -348,3 +348,35 @@ func TestARestartOfTheModuleWhileAKeyIsProvedIsAnOutage(t *testing.T) {
 	require.ErrorIs(t, err, provider.ErrUnavailable)
 	require.NotErrorIs(t, err, provider.ErrNotFound)
 }
+
+func TestAVersionThatTwoKeysClaimToBeIsDestroyedWithBoth(t *testing.T) {
+	ctx := context.Background()
+	token := open(t, sharedToken)
+	ref, err := token.CreateKey(ctx, provider.KeySpec{Alg: provider.ECDSAP256SHA256})
+	require.NoError(t, err)
+	other, err := token.CreateKey(ctx, provider.KeySpec{Alg: provider.ECDSAP256SHA256})
+	require.NoError(t, err)
+	k, err := token.reload(ctx, other.KID)
+	require.NoError(t, err)
+	rival := *k.versions[0].record
+	rival.KID = ref.KID
+	require.NoError(t, token.write(ctx, rival))
+	_, err = token.GetKey(ctx, other.KID, 1)
+	require.NoError(t, err)
+	_, err = token.reload(ctx, ref.KID)
+	require.NoError(t, err)
+	_, err = token.GetKey(ctx, ref.KID, 1)
+	require.ErrorIs(t, err, provider.ErrTampered)
+
+	done, err := token.DestroyKey(ctx, ref.KID, 1)
+	require.NoError(t, err)
+	require.Equal(t, []int{1}, done.Versions)
+	_, err = token.GetKey(ctx, ref.KID, 1)
+	require.ErrorIs(t, err, provider.ErrNotFound)
+	left := objectsOf(t, token, ref.KID)
+	require.Len(t, left, 1, "the tombstone, and neither key")
+	require.Equal(t, "CKO_DATA", left[0].Class)
+	again, err := token.CreateKey(ctx, provider.KeySpec{KID: ref.KID, Alg: provider.ECDSAP256SHA256})
+	require.NoError(t, err)
+	require.Equal(t, 2, again.Version, "the number stays taken")
+}
