@@ -102,7 +102,7 @@ func (c *conn) operate(ctx context.Context, key *object, mech mechanism, data []
 }
 
 // takesInput are the calls that can fail for what they are given, and do so with a code of classDevice on some modules.
-var takesInput = []string{"C_Decrypt", "C_Verify", "C_WrapKey", "C_UnwrapKey"}
+var takesInput = []string{"C_Decrypt", "C_Verify", "C_UnwrapKey"}
 
 // explain tells a refused input from a dead token where the module does not: SoftHSM2 answers both with one code, and NSS answers
 // a wrong MAC with the code of some earlier call. If the token is there, it was the input.

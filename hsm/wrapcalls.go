@@ -15,7 +15,7 @@ import (
 
 func (c *conn) wrap(ctx context.Context, w wrapping, key *object) ([]byte, error) {
 	var wrapped []byte
-	err := c.underKEK(ctx, w, ckaWrap, func(m *member, s pkcs11.SessionHandle, kek pkcs11.ObjectHandle) (put pkcs11.ObjectHandle, err error) {
+	err := c.underKEK(ctx, w, ckaWrap, func(m *member, s pkcs11.SessionHandle, kek pkcs11.ObjectHandle) (_ pkcs11.ObjectHandle, err error) {
 		h := pkcs11.ObjectHandle(key.handle)
 		if key.epoch != m.epoch {
 			return 0, errMoved
@@ -23,10 +23,8 @@ func (c *conn) wrap(ctx context.Context, w wrapping, key *object) ([]byte, error
 		if err := c.extractable(s, h); err != nil {
 			return 0, err
 		}
-		if wrapped, err = c.p11.WrapKey(s, plainMechanism(w.mechanism), kek, h); err != nil {
-			return 0, c.explain(m, "C_WrapKey", err)
-		}
-		return 0, nil
+		wrapped, err = c.p11.WrapKey(s, plainMechanism(w.mechanism), kek, h)
+		return 0, c.fail("C_WrapKey", err)
 	})
 	if err != nil {
 		return nil, err
@@ -103,7 +101,7 @@ func (c *conn) underKEK(ctx context.Context, w wrapping, use uint, f func(*membe
 			run.end()
 			return err
 		}
-		put, err := c.withKEK(m, s, w, use, f)
+		put, kek, err := c.withKEK(m, s, w, use, f)
 		wanted := run.end()
 		if !wanted || !undone(err) { // or else it may be made again
 			clear(w.kek)
@@ -111,7 +109,7 @@ func (c *conn) underKEK(ctx context.Context, w wrapping, use uint, f func(*membe
 		if !wanted && put != 0 {
 			err = errors.Join(err, c.fail("C_DestroyObject", c.p11.DestroyObject(s, put)))
 		}
-		if err != nil {
+		if err != nil || c.p11.DestroyObject(s, kek) != nil {
 			c.discard(m, s) // and with it goes every session key that is left
 			return err
 		}
@@ -124,7 +122,8 @@ func (c *conn) underKEK(ctx context.Context, w wrapping, use uint, f func(*membe
 	return err
 }
 
-func (c *conn) withKEK(m *member, s pkcs11.SessionHandle, w wrapping, use uint, f func(*member, pkcs11.SessionHandle, pkcs11.ObjectHandle) (pkcs11.ObjectHandle, error)) (put pkcs11.ObjectHandle, err error) {
+// withKEK brings w.kek to the token and runs f with its handle.
+func (c *conn) withKEK(m *member, s pkcs11.SessionHandle, w wrapping, use uint, f func(*member, pkcs11.SessionHandle, pkcs11.ObjectHandle) (pkcs11.ObjectHandle, error)) (put, kek pkcs11.ObjectHandle, err error) {
 	template := []attribute{
 		{ckaClass, uint(ckoSecretKey)}, {ckaKeyType, uint(ckkAES)}, {ckaToken, false}, {ckaPrivate, true}, {ckaSensitive, true}, {ckaExtractable, false},
 		{ckaEncrypt, false}, {ckaDecrypt, false}, {ckaWrap, use == ckaWrap}, {ckaUnwrap, use == ckaUnwrap},
@@ -133,14 +132,11 @@ func (c *conn) withKEK(m *member, s pkcs11.SessionHandle, w wrapping, use uint, 
 	if w.transport {
 		place = c.transport
 	}
-	kek, err := place(m, s, w.kek, template)
-	if err != nil {
-		return 0, err
+	if kek, err = place(m, s, w.kek, template); err != nil {
+		return 0, 0, err
 	}
-	if put, err = f(m, s, kek); err != nil {
-		return put, err
-	}
-	return put, c.fail("C_DestroyObject", c.p11.DestroyObject(s, kek))
+	put, err = f(m, s, kek)
+	return put, kek, err
 }
 
 // inPlain brings an AES key to the token by C_CreateObject.
