@@ -152,18 +152,12 @@ func (c *conn) derive(ctx context.Context, key *object, peer []byte) ([]byte, er
 	return secret, nil
 }
 
-// randomStep is how many bytes one C_GenerateRandom is asked for. NSS gives no more than 64 KiB.
-const randomStep = 32 << 10
-
 func (c *conn) random(ctx context.Context, n int) ([]byte, error) {
 	var out []byte
 	err := c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
-		for out = nil; len(out) < n; {
-			step, err := c.p11.GenerateRandom(s, min(n-len(out), randomStep))
-			if err != nil {
-				return c.fail("C_GenerateRandom", err)
-			}
-			out = append(out, step...)
+		var err error
+		if out, err = c.p11.GenerateRandom(s, n); err != nil {
+			return c.fail("C_GenerateRandom", err)
 		}
 		return c.present(m)
 	})
