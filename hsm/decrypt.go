@@ -50,7 +50,7 @@ func (d *decrypter) DecryptContext(ctx context.Context, ciphertext []byte, opts 
 	if err != nil {
 		return nil, err
 	}
-	if !q.oaepSHA1Only && !d.t.rawOAEP.Load() {
+	if !q.oaepSHA1Only && !(q.noOAEPLabel && len(label) > 0) && !d.t.rawOAEP.Load() {
 		plain, err := d.use(ctx, func(private *object) ([]byte, error) {
 			return d.t.link.decrypt(ctx, private, mechanism{typ: ckmRSAPKCSOAEP, oaep: &oaepParams{ckmSHA256, ckgMGF1SHA256, label}}, ciphertext)
 		})

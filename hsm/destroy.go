@@ -3,6 +3,7 @@ package hsm
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -71,10 +72,11 @@ func (t *Token) destroyVersion(ctx context.Context, r *located) error {
 	if err := t.removeKeys(ctx, r.idBytes()); err != nil {
 		return fmt.Errorf("destroy %q: %w", r.jwkKID(), t.restore(ctx, r, err))
 	}
-	if err := t.link.destroy(ctx, r.object); err != nil {
-		return fmt.Errorf("destroy %q: %w", r.jwkKID(), err)
+	err := t.link.destroy(ctx, r.object)
+	if err == nil || errors.Is(err, errMoved) { // or tidy removes it
+		return nil
 	}
-	return nil
+	return fmt.Errorf("destroy %q: %w", r.jwkKID(), err)
 }
 
 // restore takes the tombstone of a key back that the token refuses to destroy, so that it is not lost from sight. After an

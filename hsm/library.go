@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -44,6 +45,9 @@ type library struct {
 	// begun tells that the module was initialised for us and C_Finalize has not been accepted since. A refused C_Finalize must not
 	// pass for another user of the module at the next C_Initialize.
 	begun bool
+
+	// repeats tells that the module gives new objects the handles of others in this epoch (quirks.repeatsHandles).
+	repeats atomic.Bool
 
 	// turn is held by each call into a module that takes one at a time (quirks.oneCallAtATime); nil for others.
 	turn chan struct{}
@@ -233,6 +237,7 @@ func (l *library) endLocked() error {
 		delete(l.members, c)
 	}
 	l.epoch, l.own = 0, false
+	l.repeats.Store(false)
 	return l.finalizeLocked()
 }
 

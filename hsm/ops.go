@@ -13,6 +13,10 @@ import (
 )
 
 func (c *conn) create(ctx context.Context, template []attribute) error {
+	if err := c.unambiguous(ctx); err != nil {
+		wipe(template)
+		return err
+	}
 	var made creation
 	err := c.do(ctx, func(_ *member, s pkcs11.SessionHandle) error {
 		if !made.begin() {
@@ -37,16 +41,46 @@ func (c *conn) create(ctx context.Context, template []attribute) error {
 }
 
 func (c *conn) destroy(ctx context.Context, o *object) error {
+	m, err := c.ready(ctx)
+	if err != nil {
+		return err
+	}
+	err = c.destroyOnce(ctx, o)
+	if e, ok := errors.AsType[*Error](err); ok && e.Code == pkcs11.CKR_FUNCTION_FAILED && quirksOf(m.info).holdsKeys {
+		c.restart(m, nil, c.startAfresh)
+		return errMoved
+	}
+	return err
+}
+
+func (c *conn) destroyOnce(ctx context.Context, o *object) error {
 	return c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
 		if o.epoch != m.epoch {
 			return errMoved
 		}
 		err := c.p11.DestroyObject(s, pkcs11.ObjectHandle(o.handle))
-		if errors.Is(err, pkcs11.Error(pkcs11.CKR_OBJECT_HANDLE_INVALID)) {
+		if isGone(err) {
 			return c.there(m, s) // gone already, if the token can be believed
+		}
+		if o.handle == 1 && quirksOf(m.info).repeatsHandles {
+			c.lib.repeats.Store(true)
 		}
 		return c.fail("C_DestroyObject", err)
 	})
+}
+
+// isGone tells whether a module says that there is no object with a handle. tpm2-pkcs11 takes every object for a key.
+func isGone(err error) bool {
+	return errors.Is(err, pkcs11.Error(pkcs11.CKR_OBJECT_HANDLE_INVALID)) || errors.Is(err, pkcs11.Error(pkcs11.CKR_KEY_HANDLE_INVALID))
+}
+
+// unambiguous starts a module afresh that would give the next object the handle of another one. The next operation waits for it.
+func (c *conn) unambiguous(ctx context.Context) error {
+	m, err := c.ready(ctx)
+	if err == nil && c.lib.repeats.Load() {
+		c.restart(m, nil, c.startAfresh)
+	}
+	return err
 }
 
 func (c *conn) sign(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error) {

@@ -30,6 +30,13 @@ type quirks struct {
 	// keepsRoom: a key that was used takes room until C_Finalize. An operation that can't begin while the token is there then means
 	// that there is no room left, and the module is started afresh.
 	keepsRoom bool
+	// repeatsHandles: once the object with handle 1 was destroyed, it gives new objects the handles of others, until C_Finalize. It is
+	// started afresh before the next object is made.
+	repeatsHandles bool
+	// holdsKeys: it does not destroy a key with which an operation failed (CKR_FUNCTION_FAILED), until C_Finalize.
+	holdsKeys bool
+	// noOAEPLabel: it takes no OAEP label, or only some. The padding is then removed in this process, as for oaepSHA1Only.
+	noOAEPLabel bool
 	// fewUses: it knows of a pair whether it signs and whether it decrypts, refuses one that does neither, signs PKCS#1 v1.5 by
 	// decrypting, and wants nothing said of the public half. Its pairs may do what their algorithm needs, whatever the uses.
 	fewUses bool
@@ -61,14 +68,19 @@ var quirkTable = []struct {
 	},
 	{
 		"tpm2-pkcs11", "1.9.0", func(t TokenInfo) bool { return t.Library == "TPM2.0 Cryptoki" },
-		quirks{noSecretKeys: true, noImport: true, keepsKeys: true, fewUses: true, noP521: true, keepsRoom: true},
+		quirks{
+			noSecretKeys: true, noImport: true, keepsKeys: true, fewUses: true, noP521: true, noOAEPLabel: true,
+			keepsRoom: true, repeatsHandles: true, holdsKeys: true, writersInTurn: true,
+		},
 		"C_GenerateKey and the import of private keys are not written yet, though CKM_AES_KEY_GEN is listed; keys stay in the TPM; CKA_VERIFY is CKA_DECRYPT to it; " +
-			"it writes the length 133 of a DER value as one byte; of what it loads into the TPM it flushes nothing (13 keys with tpm2-abrmd's defaults)",
+			"it writes the length 133 of a DER value as one byte; of what it loads into the TPM it flushes nothing (13 keys with tpm2-abrmd's defaults); " +
+			"its list of handles takes for granted that it begins with 1; it forgets to end an operation that failed; " +
+			"the TPM wants a NUL at the end of an OAEP label",
 	},
 	{
 		"openCryptoki", "3.8.1", func(t TokenInfo) bool { return t.Library == "Meta PKCS11 LIBRARY" },
-		quirks{maxGeneratedSecret: 2048},
-		"its generator stops at 256 bytes",
+		quirks{maxGeneratedSecret: 2048, noOAEPLabel: true},
+		"its generator stops at 256 bytes; it takes no OAEP label",
 	},
 	{
 		"p11-kit", "0.24.1", func(t TokenInfo) bool { return t.LibraryManufacturer == "PKCS#11 Kit" },
@@ -101,6 +113,9 @@ func (q quirks) and(r quirks) quirks {
 		keepsKeys:           q.keepsKeys || r.keepsKeys,
 		noP521:              q.noP521 || r.noP521,
 		keepsRoom:           q.keepsRoom || r.keepsRoom,
+		repeatsHandles:      q.repeatsHandles || r.repeatsHandles,
+		holdsKeys:           q.holdsKeys || r.holdsKeys,
+		noOAEPLabel:         q.noOAEPLabel || r.noOAEPLabel,
 		fewUses:             q.fewUses || r.fewUses,
 		wrapsNoEdwards:      q.wrapsNoEdwards || r.wrapsNoEdwards,
 		maxGeneratedSecret:  max(q.maxGeneratedSecret, r.maxGeneratedSecret),

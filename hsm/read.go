@@ -123,7 +123,7 @@ func (c *conn) read(m *member, s pkcs11.SessionHandle, h pkcs11.ObjectHandle) (*
 	r := reader{c, s, h, &object{epoch: m.epoch, handle: uint(h)}}
 	class, err := r.attributes(pkcs11.CKA_CLASS)
 	switch {
-	case errors.Is(err, pkcs11.Error(pkcs11.CKR_OBJECT_HANDLE_INVALID)):
+	case isGone(err):
 		return nil, nil
 	case err != nil:
 		r.o.problem = c.fail("C_GetAttributeValue", err)
