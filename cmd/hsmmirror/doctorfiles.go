@@ -53,6 +53,35 @@ func (d *doctor) keystore(ctx context.Context) {
 	}
 	defer d.close(p)
 	d.records(ctx, p)
+	d.manifest(ctx)
+}
+
+// manifest looks at the mirror of the keystore as a reader without a token does.
+func (d *doctor) manifest(ctx context.Context) {
+	if _, err := os.Stat(filepath.Join(d.options.store, "mirror")); err != nil {
+		return // no mirror has been kept there
+	}
+	m, err := d.openReader(ctx)
+	if err != nil {
+		d.failed("manifest", "compare the pin with hsmmirror mirror pin on the token's host; if it is right, someone changed the mirror", "%v", err)
+		return
+	}
+	defer d.close(m)
+	s := newStatusJSON(m.Status())
+	switch {
+	case s.Problem != "":
+		d.failed("manifest", "compare the pin with hsmmirror mirror pin on the token's host; if it is right, someone changed the mirror", "%s", s.Problem)
+	case s.Manifest == nil:
+		d.warn("manifest", "hsmmirror mirror reconcile has the token sign one", "there is no signed manifest")
+	case time.Now().After(s.Manifest.Expires):
+		d.failed("manifest", "hsmmirror mirror reconcile has the token sign a new one", "it expired on %s: nothing is served from the mirror", date(s.Manifest.Expires))
+	case time.Since(s.Manifest.Issued) < -clockSkew:
+		d.failed("manifest", "set this machine's clock", "it was signed at %s, which is to come", date(s.Manifest.Issued))
+	case !s.Manifest.Pinned:
+		d.warn("manifest", "give readers --manifest-pin with what hsmmirror mirror pin prints", "generation %d, signed %s; no pin was named, so nobody vouches for it", s.Manifest.Generation, ageText(&s.Manifest.Issued))
+	default:
+		d.ok("manifest", "generation %d, signed %s by the pinned key", s.Manifest.Generation, ageText(&s.Manifest.Issued))
+	}
 }
 
 func (d *doctor) records(ctx context.Context, p provider.Provider) {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"math/big"
 	"os"
@@ -14,10 +15,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/hsmmirror/hsmmirror/hsm"
+	"github.com/hsmmirror/hsmmirror/mirror"
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
@@ -54,6 +57,9 @@ func TestJSONSchema(t *testing.T) {
 	fmt.Fprintf(&schema, "# token list\n%s", printed(t, func(a *app) error { return a.printSlots([]seenSlot{slot}) }))
 	fmt.Fprintf(&schema, "# token mechanisms\n%s", printed(t, func(a *app) error { return a.printMechanisms(*slot.slot.Token) }))
 	fmt.Fprintf(&schema, "# token objects\n%s", printed(t, func(a *app) error { return a.printObjects(fullObjects(t), false) }))
+	fmt.Fprintf(&schema, "# mirror status\n%s", printed(t, func(a *app) error { return a.printStatus(fullStatus()) }))
+	fmt.Fprintf(&schema, "# mirror diff\n%s", printed(t, func(a *app) error { return a.printDrift([]driftJSON{{}}) }))
+	fmt.Fprintf(&schema, "# mirror reconcile\n%s", printed(t, func(a *app) error { return a.printReport(fullReport()) }))
 	fmt.Fprintf(&schema, "# token doctor\n%s", printed(t, func(a *app) error {
 		d := &doctor{app: a}
 		d.warn("keys", "rotate", "it is old")
@@ -91,6 +97,22 @@ func fullRef() provider.KeyRef {
 		Evidence:   &provider.Evidence{Sensitive: &yes, Extractable: &yes, AlwaysSensitive: &yes, NeverExtractable: &yes, Local: &yes},
 		Mirroring:  &provider.Mirroring{},
 		Provenance: provider.Provenance{Source: provider.Secondary},
+	}
+}
+
+// fullStatus is a mirror with every kind of trouble.
+func fullStatus() statusJSON {
+	now, v := time.Now(), []mirror.Version{{KID: "ec", Version: 1}}
+	return newStatusJSON(mirror.Status{
+		Confirmed: now, Unmirrored: []mirror.Unmirrored{{Version: v[0], Reason: "full disk"}}, Orphans: v, Conflicts: []mirror.Conflict{{Version: v[0]}},
+		Pending: v, State: io.EOF, Manifest: mirror.ManifestStatus{Issued: now, Expires: now, Unsigned: v, Err: io.EOF},
+	})
+}
+
+func fullReport() mirror.Report {
+	v := []mirror.Version{{KID: "ec", Version: 1}}
+	return mirror.Report{
+		Copied: v, Finished: v, Unmirrored: []mirror.Unmirrored{{Version: v[0]}}, Orphans: v, Conflicts: []mirror.Conflict{{Version: v[0]}}, Problems: []error{io.EOF},
 	}
 }
 

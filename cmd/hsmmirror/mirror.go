@@ -11,13 +11,10 @@ import (
 )
 
 func newMirror(a *app) *cobra.Command {
-	cmd := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "mirror",
-		Short: "The mirror of a token's keys: its manifest",
-		Args:  args(0),
-	}
-	cmd.AddCommand(newMirrorPin(a))
-	return cmd
+		Short: "Look after the mirror of a token's keys",
+	}, newMirrorStatus(a), newMirrorDiff(a), newMirrorReconcile(a), newMirrorVerify(a), newMirrorPin(a), newMirrorExport(a))
 }
 
 func newMirrorPin(a *app) *cobra.Command {
@@ -49,6 +46,9 @@ for.`,
 	}
 }
 
+// errNoMirror means that the options name one store, and not two.
+var errNoMirror = usagef("name both a token and a keystore: --module, --token and --store, or a mirrored: URI with --uri", "there is no mirror")
+
 // pinJSON is the output of mirror pin.
 type pinJSON struct {
 	Pin string `json:"manifest_pin"`
@@ -59,7 +59,7 @@ func (a *app) withMirror(ctx context.Context, f func(context.Context, *mirror.Mi
 	return a.withStore(ctx, func(ctx context.Context, p provider.Provider) error {
 		m, ok := p.(*mirror.Mirror)
 		if !ok {
-			return usagef("name both a token and a keystore: --module, --token and --store, or a mirrored: URI with --uri", "there is no mirror")
+			return errNoMirror
 		}
 		return f(ctx, m)
 	})

@@ -48,6 +48,12 @@ func (a *app) noteSource(what string, p provider.Provenance) {
 	if p.Source != provider.Secondary {
 		return
 	}
+	if a.reads {
+		if p.Stale {
+			a.notes.degrade("the answer is stale: the token last confirmed it too long ago")
+		}
+		return
+	}
 	age := "of unknown age"
 	if !p.AsOf.IsZero() {
 		age = max(time.Since(p.AsOf), 0).Round(time.Second).String() + " old"

@@ -35,6 +35,7 @@ type app struct {
 	makes   bool   // the command makes a key, so that it may make a keystore too
 	notes   notes
 	started bool // the command line was understood
+	reads   bool // there is no token: the mirror alone is read, and that is no outage
 }
 
 // run does what args say and returns the exit code. It ends early, with an error, when ctx does.

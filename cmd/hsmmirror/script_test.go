@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 //
 //	softhsm LABEL...     makes a throwaway SoftHSM2 with these tokens, and points the environment at the first: the
 //	                     HSMMIRROR_ variables, $PINFILE, and $TOKENDIR, without which all tokens are gone
+//	oldmirror DIR        makes a keystore with a mirror's manifest that has expired
 //	p11object NAME...    stores objects that no tool makes, see rawObjects
 //	p11serve             serves the tokens through p11-kit, and makes its client the module
 //	fault KIND [CALL]    puts a module that fails on demand before the tokens', and makes it fail: crash or hang in a call,
@@ -46,6 +47,7 @@ func TestScripts(t *testing.T) {
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"softhsm":   makeTokens,
+			"oldmirror": makeOldMirror,
 			"p11object": storeRawObjects,
 			"p11serve":  serveTokens,
 			"fault":     injectFault,

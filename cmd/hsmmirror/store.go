@@ -42,6 +42,9 @@ func (a *app) openStore(ctx context.Context) (provider.Provider, error) {
 		return nil, errNoStore
 	}
 	if !o.hasPrimary() {
+		if o.manifestPin != "" {
+			return a.openReader(ctx)
+		}
 		if err := a.checkStore(o.store); err != nil {
 			return nil, err
 		}
