@@ -64,8 +64,8 @@ func pkcs8OfValue(alg provider.KeyAlg, value []byte) ([]byte, error) {
 	if len(value) != 32 {
 		return nil, provider.Unsupportedf("its CKA_VALUE has %d bytes: want 32", len(value))
 	}
-	version := []byte{0x30, 46, 0x02, 1, 0, 0x30, 5} // and the head of the AlgorithmIdentifier
-	return slices.Concat(version, curveFor(alg).oid, derHeader(0x04, 34), derHeader(0x04, 32), value), nil
+	head := []byte{0x30, 46, 0x02, 1, 0, 0x30, 5} // version 0, and an AlgorithmIdentifier of the OID alone
+	return slices.Concat(head, curveFor(alg).oid, derHeader(0x04, 34), derHeader(0x04, 32), value), nil
 }
 
 func pkcs8Secret(key crypto.PrivateKey) (provider.Secret, error) {
