@@ -16,11 +16,6 @@ import (
 // errEpoch means that a membership has ended, and nothing was asked of the module. Become a member again.
 var errEpoch = fmt.Errorf("%w: the connection was made anew", provider.ErrUnavailable)
 
-// timeLimit is the cause of a context that the time limit of an operation has ended, and not its caller.
-type timeLimit time.Duration
-
-func (l timeLimit) Error() string { return "within " + time.Duration(l).String() }
-
 // late is the error of a context that has ended: its own, or provider.ErrUnavailable if it was the time limit.
 func (c *conn) late(ctx context.Context, what string) error {
 	if limit, ok := errors.AsType[timeLimit](context.Cause(ctx)); ok {
@@ -29,24 +24,25 @@ func (c *conn) late(ctx context.Context, what string) error {
 	return ctx.Err()
 }
 
-// enter runs f inside the module if m is c's membership still. Everything that calls the module goes through here.
+// enter runs f inside the module if m is c's membership still. Everything that calls the module goes through here, or through admit.
 func (c *conn) enter(ctx context.Context, m *member, f func(*member) error) error {
-	if c.lib.gate.enter(ctx) != nil {
+	if err := c.admit(ctx, m); err != nil {
+		return err
+	}
+	defer c.lib.release()
+	return f(m)
+}
+
+// admit lets a call into the module if m is c's membership still. The caller calls lib.release when it is out.
+func (c *conn) admit(ctx context.Context, m *member) error {
+	if c.lib.enter(ctx) != nil {
 		return c.late(ctx, "the module was not free")
 	}
-	defer c.lib.gate.leave()
-	if turn := c.lib.turn; turn != nil {
-		select {
-		case turn <- struct{}{}:
-			defer func() { <-turn }()
-		case <-ctx.Done():
-			return c.late(ctx, "the module was not free")
-		}
-	}
 	if c.lib.members[c] != m {
+		c.lib.release()
 		return errEpoch
 	}
-	return f(m)
+	return nil
 }
 
 // do runs one operation on a session of its own. It returns when the operation has ended, ctx has, or the time limit has passed.
@@ -73,18 +69,18 @@ func (c *conn) do(ctx context.Context, f func(*member, pkcs11.SessionHandle) err
 const renewals = 2
 
 // call is do with a time limit and without a session: for crypto11, which has its own.
-func (c *conn) call(ctx context.Context, limit time.Duration, f func(*member) error) error {
-	if err := ctx.Err(); err != nil {
+func (c *conn) call(caller context.Context, limit time.Duration, f func(*member) error) error {
+	if err := caller.Err(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, timeLimit(limit))
-	defer cancel()
+	ctx := withLimit(caller, limit)
+	defer ctx.end()
 	for renewed := 0; ; {
 		m, err := c.ready(ctx)
 		if err != nil {
 			return err
 		}
-		switch err = c.callOnce(ctx, m, limit, f); {
+		switch err = c.callOnce(ctx, m, f); {
 		case errors.Is(err, errEpoch):
 			c.rejoin(m)
 		case errors.Is(err, errFull):
@@ -101,15 +97,11 @@ func (c *conn) call(ctx context.Context, limit time.Duration, f func(*member) er
 }
 
 // callOnce is call in m's epoch.
-func (c *conn) callOnce(ctx context.Context, m *member, limit time.Duration, f func(*member) error) error {
+func (c *conn) callOnce(ctx *limited, m *member, f func(*member) error) error {
 	if err := c.acquire(ctx, m); err != nil {
 		return err
 	}
-	return c.fly(ctx, m, limit, f, func(err error) {
-		if !errors.Is(err, errFull) { // or else the slot stands for the session that is missing
-			<-m.slots
-		}
-	})
+	return c.fly(ctx, m, f, true)
 }
 
 // acquire waits until an operation may begin. errEpoch if the connection is lost meanwhile.

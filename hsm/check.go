@@ -3,7 +3,6 @@
 package hsm
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"time"
@@ -67,17 +66,17 @@ func (m *member) full(err error) bool {
 // ask returns what the probe says within the time that it has.
 func (c *conn) ask(m *member) error {
 	limit := min(c.cfg.Timeout, c.cfg.pace.probe)
-	ctx, cancel := context.WithTimeoutCause(c.life, limit, timeLimit(limit))
-	defer cancel()
+	ctx := withLimit(c.life, limit)
+	defer ctx.end()
 	if cap(m.slots) > 1 {
-		return c.fly(ctx, m, limit, c.probe, func(error) {})
+		return c.fly(ctx, m, c.probe, false)
 	}
 	select {
 	case m.slots <- struct{}{}:
 	case <-ctx.Done():
 		return nil // the only operation that there can be is under way, and is watched itself
 	}
-	return c.fly(ctx, m, limit, c.probe, func(error) { <-m.slots })
+	return c.fly(ctx, m, c.probe, true)
 }
 
 // probe returns nil if the token of m is there, and the session that is held for the epoch still logged in. It opens no session:

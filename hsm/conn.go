@@ -21,11 +21,12 @@ import (
 // Its first use, or recovery, makes it a member of the library's epoch. One goroutine at a time connects (pursue): whatever takes
 // the state away from new, up or locked out starts it.
 type conn struct {
-	cfg Config
-	lib *library
-	p11 module
-	pin pinKeeper
-	pid int // of the process that made it
+	cfg  Config
+	lib  *library
+	p11  module
+	pin  pinKeeper
+	crew crew
+	pid  int // of the process that made it
 
 	up      atomic.Pointer[member] // the membership of a connection that is up, for a look without the lock
 	waiting atomic.Int64           // operations that wait for a session
@@ -179,6 +180,7 @@ func (c *conn) close() error {
 // leave gives up the membership and the library as soon as that can be.
 func (c *conn) leave() error {
 	c.work.Wait()
+	c.crew.dismiss()
 	c.pin.wipe()
 	err := c.lib.leave(c, c.cfg.Timeout)
 	for delay := c.cfg.pace.firstRetry; errors.Is(err, errWedged); delay = min(2*delay, c.cfg.pace.lastRetry) {

@@ -67,9 +67,16 @@ type counters struct {
 // count counts a call that returned err, and returns err.
 func (n *counters) count(f function, err error) error {
 	n.calls[f].Add(1)
-	var code pkcs11.Error
-	if err == nil || !errors.As(err, &code) {
-		return err
+	if err != nil {
+		n.fail(f, err)
+	}
+	return err
+}
+
+func (n *counters) fail(f function, err error) {
+	code, ok := errors.AsType[pkcs11.Error](err)
+	if !ok {
+		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -80,7 +87,6 @@ func (n *counters) count(f function, err error) error {
 		n.errors[f] = map[string]uint64{}
 	}
 	n.errors[f][codeName(uint(code))]++
-	return err
 }
 
 // fill adds the counts to s.

@@ -26,14 +26,15 @@ type curve struct {
 	text  []byte          // CKA_EC_PARAMS by name, a DER PrintableString; nil: there is none in use
 	point int             // length of a public key in bytes, not wrapped
 	nist  elliptic.Curve  // nil for the 25519 curves
+	order []byte          // of the group, big-endian: r and s of a signature are below it; nil for the 25519 curves
 }
 
 var (
-	curveP256 = &curve{name: "P-256", alg: provider.ECDSAP256SHA256, point: 65, nist: elliptic.P256(),
+	curveP256 = &curve{name: "P-256", alg: provider.ECDSAP256SHA256, point: 65, nist: elliptic.P256(), order: elliptic.P256().Params().N.Bytes(),
 		oid: []byte{0x06, 8, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 3, 1, 7}} // 1.2.840.10045.3.1.7
-	curveP384 = &curve{name: "P-384", alg: provider.ECDSAP384SHA384, point: 97, nist: elliptic.P384(),
+	curveP384 = &curve{name: "P-384", alg: provider.ECDSAP384SHA384, point: 97, nist: elliptic.P384(), order: elliptic.P384().Params().N.Bytes(),
 		oid: []byte{0x06, 5, 0x2B, 0x81, 4, 0, 34}} // 1.3.132.0.34
-	curveP521 = &curve{name: "P-521", alg: provider.ECDSAP521SHA512, point: 133, nist: elliptic.P521(),
+	curveP521 = &curve{name: "P-521", alg: provider.ECDSAP521SHA512, point: 133, nist: elliptic.P521(), order: elliptic.P521().Params().N.Bytes(),
 		oid: []byte{0x06, 5, 0x2B, 0x81, 4, 0, 35}} // 1.3.132.0.35
 	curveEd25519 = &curve{name: "Ed25519", alg: provider.Ed25519, point: 32,
 		oid: []byte{0x06, 3, 0x2B, 101, 112}, text: []byte("\x13\x0cedwards25519")} // RFC 8410

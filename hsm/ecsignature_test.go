@@ -87,9 +87,9 @@ func TestSignatureOfEachCurve(t *testing.T) {
 			for range 20 {
 				r, s, err := ecdsa.Sign(rand.Reader, key, digest)
 				require.NoError(t, err)
-				raw := make([]byte, 2*c.orderBytes())
-				r.FillBytes(raw[:c.orderBytes()])
-				s.FillBytes(raw[c.orderBytes():])
+				raw := make([]byte, 2*len(c.order))
+				r.FillBytes(raw[:len(c.order)])
+				s.FillBytes(raw[len(c.order):])
 				require.Len(t, raw, map[string]int{"P-256": 64, "P-384": 96, "P-521": 132}[c.name])
 				der, err := c.signatureDER(raw)
 				require.NoError(t, err)

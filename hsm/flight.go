@@ -10,11 +10,17 @@ import (
 )
 
 // flight is a call into the module, which can't be interrupted. Whoever made it leaves when it takes too long; it is stuck once it
-// has outlived its time limit.
+// has outlived its time limit. One that was not left is used again.
 type flight struct {
-	done   chan error
-	inside atomic.Bool  // it has been let into the module
+	// What to do, and for how long; the caller's to set.
+	ctx    *limited
+	member *member
+	call   func(*member) error
+	slot   bool // it frees one of member.slots when it has ended
+
+	done   chan error   // gets the result, or errOverdue; not if the caller has left by itself
 	stage  atomic.Int32 // flying, landed, or left by its caller
+	inside atomic.Bool  // it has been let into the module
 
 	// Guarded by conn.mu, of a flight that was left.
 	timer *time.Timer
@@ -28,32 +34,54 @@ const (
 	left
 )
 
-// fly runs f inside the module in a goroutine, and waits for it as long as ctx lasts. release runs when f has ended, or can't begin.
-func (c *conn) fly(ctx context.Context, m *member, limit time.Duration, f func(*member) error, release func(error)) error {
-	fl, start := &flight{done: make(chan error, 1)}, time.Now()
-	go func() {
-		err := c.enter(ctx, m, func(m *member) error {
-			fl.inside.Store(true)
-			return f(m)
-		})
-		release(err)
-		if !fl.stage.CompareAndSwap(flying, landed) {
-			c.land(fl)
-		}
-		fl.done <- err
-	}()
+// errOverdue tells the caller of a flight that its time is up.
+var errOverdue = errors.New("overdue")
+
+// fly runs call inside the module in another goroutine, and waits for it as long as ctx lasts. slot tells that it holds one of m.slots,
+// which is freed when the call has ended, or can't begin.
+func (c *conn) fly(ctx *limited, m *member, call func(*member) error, slot bool) error {
+	fl, start := c.crew.flight(), time.Now()
+	fl.ctx, fl.member, fl.call, fl.slot = ctx, m, call, slot
+	c.crew.send(c, fl)
+	err := fl.wait(ctx.caller.Done())
+	if err != errOverdue {
+		c.crew.reuse(fl)
+		return err
+	}
+	err = c.late(ctx, "no answer")
+	c.quarantine(m, fl, ctx.limit-time.Since(start), err)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		c.check(m, err)
+	}
+	return err
+}
+
+// wait returns the result of a flight, or errOverdue when its time is up or the caller's context has ended: the flight is left then.
+func (fl *flight) wait(gone <-chan struct{}) error {
+	if gone == nil { // to wait for one channel costs a third of waiting for two
+		return <-fl.done
+	}
 	select {
 	case err := <-fl.done:
 		return err
-	case <-ctx.Done():
-	}
-	if !fl.stage.CompareAndSwap(flying, left) {
+	case <-gone:
+		if fl.stage.CompareAndSwap(flying, left) {
+			return errOverdue
+		}
 		return <-fl.done
 	}
-	err := c.late(ctx, "no answer")
-	c.quarantine(m, fl, limit-time.Since(start), err)
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		c.check(m, err)
+}
+
+// carry is what happens in the other goroutine.
+func (fl *flight) carry(c *conn) error {
+	err := c.admit(fl.ctx, fl.member)
+	if err == nil {
+		fl.inside.Store(true)
+		err = fl.call(fl.member)
+		c.lib.release()
+	}
+	if fl.slot && !errors.Is(err, errFull) { // or else the slot stands for the session that is missing
+		<-fl.member.slots
 	}
 	return err
 }

@@ -116,6 +116,28 @@ func (l *library) finalizeLocked() error {
 	return err
 }
 
+// enter lets a call into the module, and keeps it waiting for its turn where one call at a time is all that the module can take.
+func (l *library) enter(ctx context.Context) error {
+	if err := l.gate.enter(ctx); err != nil || l.turn == nil {
+		return err
+	}
+	select {
+	case l.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		l.gate.leave()
+		return ctx.Err()
+	}
+}
+
+// release is called once for each call that enter has let in, when it is out.
+func (l *library) release() {
+	if l.turn != nil {
+		<-l.turn
+	}
+	l.gate.leave()
+}
+
 // unload gives the module back. One with a thread still inside, or that could not be finalised, stays loaded.
 func (l *library) unload() {
 	libraries.mu.Lock()

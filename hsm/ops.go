@@ -84,29 +84,35 @@ func (c *conn) unambiguous(ctx context.Context) error {
 }
 
 func (c *conn) sign(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error) {
-	return c.operate(ctx, key, m, data, "C_Sign", c.p11.SignInit, c.p11.Sign)
+	return c.operate(ctx, key, m, data, steps{"C_Sign", module.SignInit, module.Sign})
 }
 
 func (c *conn) decrypt(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error) {
-	return c.operate(ctx, key, m, data, "C_Decrypt", c.p11.DecryptInit, c.p11.Decrypt)
+	return c.operate(ctx, key, m, data, steps{"C_Decrypt", module.DecryptInit, module.Decrypt})
 }
 
 func (c *conn) encrypt(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error) {
-	return c.operate(ctx, key, m, data, "C_Encrypt", c.p11.EncryptInit, c.p11.Encrypt)
+	return c.operate(ctx, key, m, data, steps{"C_Encrypt", module.EncryptInit, module.Encrypt})
 }
 
 func (c *conn) verify(ctx context.Context, key *object, m mechanism, data, signature []byte) error {
 	signature = slices.Clone(signature)
-	_, err := c.operate(ctx, key, m, data, "C_Verify", c.p11.VerifyInit, func(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
-		return nil, c.p11.Verify(s, data, signature)
-	})
+	verify := func(p11 module, s pkcs11.SessionHandle, data []byte) ([]byte, error) {
+		return nil, p11.Verify(s, data, signature)
+	}
+	_, err := c.operate(ctx, key, m, data, steps{"C_Verify", module.VerifyInit, verify})
 	return err
 }
 
+// steps are the two calls of an operation with a key.
+type steps struct {
+	name  string // of the final call
+	begin func(module, pkcs11.SessionHandle, []*pkcs11.Mechanism, pkcs11.ObjectHandle) error
+	final func(module, pkcs11.SessionHandle, []byte) ([]byte, error)
+}
+
 // operate is one Init and one final call with a key.
-func (c *conn) operate(ctx context.Context, key *object, mech mechanism, data []byte, call string,
-	begin func(pkcs11.SessionHandle, []*pkcs11.Mechanism, pkcs11.ObjectHandle) error, final func(pkcs11.SessionHandle, []byte) ([]byte, error),
-) ([]byte, error) {
+func (c *conn) operate(ctx context.Context, key *object, mech mechanism, data []byte, do steps) ([]byte, error) {
 	data, mech = slices.Clone(data), mech.clone()
 	var out []byte
 	err := c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
@@ -115,8 +121,8 @@ func (c *conn) operate(ctx context.Context, key *object, mech mechanism, data []
 		}
 		param, free := toMechanism(mech)
 		defer free()
-		if err := begin(s, param, pkcs11.ObjectHandle(key.handle)); err != nil {
-			return c.fail(call+"Init", err)
+		if err := do.begin(c.p11, s, param, pkcs11.ObjectHandle(key.handle)); err != nil {
+			return c.fail(do.name+"Init", err)
 		}
 		if key.alwaysAuth {
 			if err := c.logInFor(m, s); err != nil {
@@ -124,8 +130,8 @@ func (c *conn) operate(ctx context.Context, key *object, mech mechanism, data []
 			}
 		}
 		var err error
-		if out, err = final(s, data); err != nil {
-			return c.explain(m, call, err)
+		if out, err = do.final(c.p11, s, data); err != nil {
+			return c.explain(m, do.name, err)
 		}
 		return nil
 	})

@@ -108,8 +108,8 @@ func (t *Token) known(v *version) *version {
 
 // lostHandle tells whether an object has to be found again.
 func lostHandle(err error) bool {
-	var e *Error
-	return errors.Is(err, errMoved) || errors.As(err, &e) && classOf(e.Code) == classKey
+	e, answered := errors.AsType[*Error](err)
+	return answered && classOf(e.Code) == classKey || errors.Is(err, errMoved)
 }
 
 type signer struct{ held }
