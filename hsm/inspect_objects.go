@@ -30,7 +30,7 @@ func inspectObjects(ctx context.Context, cfg Config, trace Trace) (TokenObjects,
 	}
 	defer func() { _ = v.p11.CloseSession(s) }()
 	t := TokenObjects{Token: info}
-	if t.LoggedIn, err = v.logIn(ctx, s, info, cfg.PIN); err != nil {
+	if t.LoggedIn, err = v.logIn(ctx, s, info, cfg); err != nil {
 		return TokenObjects{}, err
 	}
 	t.Objects, err = v.objects(s, info)
@@ -76,14 +76,17 @@ func (v *visit) openSession(t TokenInfo, flags uint) (pkcs11.SessionHandle, erro
 
 // logIn logs in once, if there is a PIN and the token wants one. It tries nothing on a token that says that the next wrong PIN
 // locks it, or that it is locked already.
-func (v *visit) logIn(ctx context.Context, s pkcs11.SessionHandle, t TokenInfo, source provider.SecretSource) (bool, error) {
-	if source == nil || t.flags&pkcs11.CKF_LOGIN_REQUIRED == 0 {
+func (v *visit) logIn(ctx context.Context, s pkcs11.SessionHandle, t TokenInfo, cfg Config) (bool, error) {
+	if !cfg.logsIn() || t.flags&pkcs11.CKF_LOGIN_REQUIRED == 0 {
 		return false, nil
 	}
 	if state := t.PINState(); state == "locked" || state == "one try left" || state == "not set" {
 		return false, fmt.Errorf("%w: token %s: its user PIN: %s; no PIN is tried", provider.ErrAuth, quote(t.Label), state)
 	}
-	pin, err := source(ctx)
+	if cfg.PINPad {
+		return v.logInWith(s, t, "")
+	}
+	pin, err := cfg.PIN(ctx)
 	if err != nil {
 		return false, fmt.Errorf("%w: PIN of token %s: %w", provider.ErrAuth, quote(t.Label), err)
 	}
@@ -91,8 +94,13 @@ func (v *visit) logIn(ctx context.Context, s pkcs11.SessionHandle, t TokenInfo, 
 	if strings.IndexByte(string(pin.Expose()), 0) >= 0 {
 		return false, provider.Invalidf("PIN of token %s: it has a NUL byte", quote(t.Label))
 	}
+	return v.logInWith(s, t, string(pin.Expose()))
+}
+
+// logInWith is one C_Login; an empty PIN has the token ask for it.
+func (v *visit) logInWith(s pkcs11.SessionHandle, t TokenInfo, pin string) (bool, error) {
 	v.trace.call("C_Login")
-	if err := v.p11.Login(s, pkcs11.CKU_USER, string(pin.Expose())); err != nil {
+	if err := v.p11.Login(s, pkcs11.CKU_USER, pin); err != nil {
 		return false, newError(t.Label, "C_Login", err)
 	}
 	return true, nil

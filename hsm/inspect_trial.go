@@ -60,7 +60,7 @@ func try(ctx context.Context, cfg Config, trial Trial, trace Trace, report func(
 	for _, m := range list {
 		r.mechanisms[m.Type] = mechanismInfo{min: m.MinKey, max: m.MaxKey}
 	}
-	in, err := v.logIn(ctx, s, info, cfg.PIN)
+	in, err := v.logIn(ctx, s, info, cfg)
 	if err != nil {
 		r.tell(TrialLogin, "", err)
 		return nil

@@ -59,17 +59,17 @@ func (d *doctor) try(ctx context.Context, s seenSlot) (hsm.TokenObjects, bool) {
 	if state := t.PINState(); state == "locked" || state == "one try left" || state == "not set" {
 		return hsm.TokenObjects{}, false
 	}
-	pin, err := d.pin(ctx, t.TokenInfo)
-	defer clear(pin)
+	token := &probeToken{Slot: s.slot.ID, Label: t.Label, Serial: t.Serial}
+	err := d.logIn(ctx, token)
+	defer clear(token.PIN)
 	switch {
 	case err != nil:
 		d.failed("PIN source", "name a file that only its owner can read, an environment variable or a file descriptor", "%v", err)
 		return hsm.TokenObjects{}, false
-	case pin == nil && slices.Contains(t.Flags, "LOGIN_REQUIRED"):
+	case !token.LogIn && slices.Contains(t.Flags, "LOGIN_REQUIRED"):
 		d.warn("login", "name the PIN's source with --pin-source", "no PIN source was named, so the token was not tried")
 		return hsm.TokenObjects{}, false
 	}
-	token := &probeToken{Slot: s.slot.ID, Label: t.Label, Serial: t.Serial, LogIn: pin != nil, PIN: pin}
 	if !d.work(ctx, s, token) {
 		return hsm.TokenObjects{}, false
 	}

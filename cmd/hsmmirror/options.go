@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +25,9 @@ type options struct {
 	timeout                            time.Duration
 	manifestPin, stateDir              string
 	output                             string
+	config                             string
+
+	origins map[string]string // where each value came from, by the flag's name; none for a default
 }
 
 // The values of --output.
@@ -34,7 +39,7 @@ const (
 
 const envPrefix = "HSMMIRROR_"
 
-// rivals names for a flag the other flags that, given on the command line, make its environment variable meaningless.
+// rivals names for a flag the other flags that, given in a layer above, make its value meaningless.
 var rivals = map[string][]string{
 	"uri":    {"module", "token", "serial", "slot"},
 	"module": {"uri"},
@@ -59,6 +64,7 @@ func (o *options) register(root *cobra.Command) {
 	f.StringVar(&o.stateDir, "state-dir", "", "directory of your own, apart from the keystore, that keeps which manifest was seen, `DIR`")
 	f.DurationVar(&o.timeout, "timeout", hsm.DefaultTimeout, "how long one operation of the token may take")
 	f.StringVarP(&o.output, "output", "o", outputTable, "table, json or yaml")
+	f.StringVar(&o.config, "config", "", "configuration `FILE`; see hsmmirror help config")
 	f.VisitAll(func(flag *pflag.Flag) { flag.Usage += " (" + envName(flag) + ")" })
 	f.SortFlags = false
 	complete(root, "mode", "public_only", "full", "none")
@@ -76,32 +82,45 @@ func envName(flag *pflag.Flag) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 }
 
-// fill fills in from the environment what the command line left open, and checks the whole.
+// fill fills in what the command line left open, from the environment and then from the configuration file, and checks the whole.
 func (o *options) fill(flags *pflag.FlagSet) error {
-	var err error
+	o.origins = map[string]string{}
 	flags.VisitAll(func(flag *pflag.Flag) {
-		value := os.Getenv(envName(flag))
-		if value == "" || flag.Changed || outdone(flags, flag.Name) || err != nil {
-			return
-		}
-		if flag.Value.Set(value) != nil {
-			err = usagef("", "%s: want a value as --%s takes it", envName(flag), flag.Name)
+		if flag.Changed {
+			o.origins[flag.Name] = "command line"
 		}
 	})
+	if err := o.fillFrom(flags, func(flag *pflag.Flag) (string, string) { return os.Getenv(envName(flag)), envName(flag) }); err != nil {
+		return err
+	}
+	file, err := readConfig(o.config)
+	if err != nil {
+		return err
+	}
+	err = o.fillFrom(flags, func(flag *pflag.Flag) (string, string) { return file.values[flag.Name], file.origin(flag.Name) })
 	if err != nil {
 		return err
 	}
 	return o.check()
 }
 
-// outdone tells whether a rival of the flag was given on the command line.
-func outdone(flags *pflag.FlagSet, name string) bool {
-	for _, rival := range rivals[name] {
-		if flags.Changed(rival) {
-			return true
+// fillFrom fills in from one layer what the layers above left open. An empty value is none. What has a rival in a layer above is
+// left alone: a token that is named on the command line makes the one of the environment meaningless, in all its parts.
+func (o *options) fillFrom(flags *pflag.FlagSet, layer func(*pflag.Flag) (value, origin string)) error {
+	above := maps.Clone(o.origins)
+	var err error
+	flags.VisitAll(func(flag *pflag.Flag) {
+		value, origin := layer(flag)
+		outdone := slices.ContainsFunc(rivals[flag.Name], func(rival string) bool { return above[rival] != "" })
+		if value == "" || above[flag.Name] != "" || outdone || err != nil {
+			return
 		}
-	}
-	return false
+		if flag.Value.Set(value) != nil {
+			err = usagef("", "%s: want a value as --%s takes it", origin, flag.Name)
+		}
+		o.origins[flag.Name] = origin
+	})
+	return err
 }
 
 func (o *options) check() error {

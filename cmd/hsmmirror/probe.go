@@ -37,6 +37,7 @@ type probeToken struct {
 	Slot          uint
 	Label, Serial string
 	LogIn         bool
+	PINPad        bool // the token asks for the PIN itself
 	PIN           []byte
 }
 

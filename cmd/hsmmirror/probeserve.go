@@ -62,7 +62,8 @@ func (r probeRequest) serve(ctx context.Context, send func(probeEvent)) error {
 
 func (r probeRequest) config() hsm.Config {
 	cfg := hsm.Config{Module: r.Module, InitArgs: r.InitArgs, Label: r.Objects.Label, Serial: r.Objects.Serial, Slot: &r.Objects.Slot}
-	if r.Objects.LogIn {
+	cfg.PINPad = r.Objects.PINPad
+	if r.Objects.LogIn && !cfg.PINPad {
 		cfg.PIN = func(context.Context) (provider.Secret, error) { return provider.NewSecret(r.Objects.PIN), nil }
 	}
 	return cfg

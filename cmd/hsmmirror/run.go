@@ -101,7 +101,8 @@ The store it works with is
   a token     --module PATH --token LABEL (or --serial, --slot, --uri pkcs11:…)
   a keystore  --store DIR
   a mirror    both: the token, with its public halves in the keystore
-Each flag of the store can be set by an environment variable instead.
+Each flag of the store can be set by an environment variable or in a
+configuration file instead; see hsmmirror help config.
 
 A key is named KID, for its latest version (to sign: the active one), or
 KID.VERSION. Where a kid itself ends in a dot and a number, a.1 is version 1
@@ -129,7 +130,7 @@ mirror, a write that was not mirrored, or a list with gaps. stderr says which.`,
 	jwk, sign, verify := newJWK(a), newSign(a), newVerify(a)
 	csr := newCSR(a)
 	a.namesKeys(true, jwk, sign, verify, csr)
-	root.AddCommand(newToken(a), newKey(a), csr, newCert(a), newStore(a), jwk, newJWKS(a), newMirror(a), sign, verify, newRandom(a), newDemo(a), newMan(a), newVersion(a))
+	root.AddCommand(newToken(a), newKey(a), csr, newCert(a), newStore(a), jwk, newJWKS(a), newMirror(a), sign, verify, newRandom(a), newConfig(a), newDemo(a), newMan(a), newVersion(a))
 	root.AddCommand(newTopics()...)
 	a.completeTokens(root)
 	return root

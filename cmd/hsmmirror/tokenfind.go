@@ -204,32 +204,36 @@ func (s selector) matches(t hsm.TokenInfo) bool {
 		(s.slot == nil || *s.slot == t.Slot)
 }
 
-// pin returns the PIN that the options name a source of, for a probe. A nil one says that they name none.
-func (a *app) pin(ctx context.Context, t hsm.TokenInfo) ([]byte, error) {
-	var source provider.SecretSource
+// logIn fills in how a probe logs in, from the PIN source that the options name; it does not if they name none. The caller clears PIN.
+func (a *app) logIn(ctx context.Context, token *probeToken) error {
+	var cfg hsm.Config
 	if isPKCS11(a.options.uri) {
-		cfg, err := hsm.ConfigFromURI(a.options.uri)
-		if err != nil {
-			return nil, err
-		}
-		source = cfg.PIN
-	}
-	if source == nil && a.options.pinSource != "" {
 		var err error
-		if source, err = secretSource(ctx, "pin-source", a.options.pinSource, "PIN of token "+strconv.Quote(t.Label)); err != nil {
-			return nil, err
+		if cfg, err = hsm.ConfigFromURI(a.options.uri); err != nil {
+			return err
 		}
 	}
-	if source == nil {
-		return nil, nil
+	what := "PIN of token " + strconv.Quote(token.Label)
+	switch spec := a.options.pinSource; {
+	case cfg.PINPad || cfg.PIN == nil && spec == hsm.PINPadSource:
+		token.LogIn, token.PINPad = true, true
+		return nil
+	case cfg.PIN == nil && spec == "":
+		return nil
+	case cfg.PIN == nil:
+		var err error
+		if cfg.PIN, err = secretSource(ctx, "pin-source", spec, what); err != nil {
+			return err
+		}
 	}
-	secret, err := source(ctx)
+	secret, err := cfg.PIN(ctx)
 	if err != nil {
 		if !errors.Is(err, provider.ErrAuth) && !errors.Is(err, provider.ErrInvalid) {
 			err = fmt.Errorf("%w: %w", provider.ErrAuth, err)
 		}
-		return nil, fmt.Errorf("PIN of token %s: %w", strconv.Quote(t.Label), err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	defer secret.Wipe()
-	return append([]byte{}, secret.Expose()...), nil
+	token.LogIn, token.PIN = true, append([]byte{}, secret.Expose()...)
+	return nil
 }

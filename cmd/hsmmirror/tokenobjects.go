@@ -104,14 +104,12 @@ func parseID(s string) ([]byte, error) {
 // objects has the objects of a token described.
 func (a *app) objects(ctx context.Context, s seenSlot) (hsm.TokenObjects, error) {
 	token := probeToken{Slot: s.slot.ID, Label: s.slot.Token.Label, Serial: s.slot.Token.Serial}
-	var err error
-	if token.PIN, err = a.pin(ctx, s.slot.Token.TokenInfo); err != nil {
+	if err := a.logIn(ctx, &token); err != nil {
 		return hsm.TokenObjects{}, err
 	}
 	defer clear(token.PIN)
-	token.LogIn = token.PIN != nil
 	var seen hsm.TokenObjects
-	err = a.probe(ctx, probeRequest{Module: s.module.Path, InitArgs: s.initArgs, Objects: &token}, func(e probeEvent) { seen = *e.Objects })
+	err := a.probe(ctx, probeRequest{Module: s.module.Path, InitArgs: s.initArgs, Objects: &token}, func(e probeEvent) { seen = *e.Objects })
 	return seen, err
 }
 

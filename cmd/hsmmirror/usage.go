@@ -12,14 +12,22 @@ import (
 
 // usageError is a mistake on the command line.
 type usageError struct {
-	text string
-	hint string
+	text  string
+	hint  string
+	cause error // nil: there is none but the command line
 }
 
 func (e *usageError) Error() string { return e.text }
 
+func (e *usageError) Unwrap() error { return e.cause }
+
+// usageErrorf returns a usageError that wraps cause.
+func usageErrorf(cause error, format string, args ...any) error {
+	return &usageError{text: fmt.Sprintf(format, args...), cause: cause}
+}
+
 func usagef(hint, format string, args ...any) error {
-	return &usageError{fmt.Sprintf(format, args...), hint}
+	return &usageError{text: fmt.Sprintf(format, args...), hint: hint}
 }
 
 // hintFor returns what to do about err, or nothing.
