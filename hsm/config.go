@@ -42,7 +42,7 @@ type Config struct {
 	Sessions     int           // greatest number of sessions for operations; 0: DefaultSessions
 	Timeout      time.Duration // limit of one operation on the token whose context has none earlier; a call that enumerates makes many; 0: DefaultTimeout
 	KeepAlive    time.Duration // the token is asked this often, so that it closes no connection for lying idle; 0: DefaultKeepAlive
-	RefreshAfter time.Duration // age at which what is known of the keys is read anew, to see what others did; nothing older than twice that is used; 0: DefaultRefreshAfter
+	RefreshAfter time.Duration // age at which what is known of the keys is read anew, to see what others did; nothing older than twice that is used; 0: DefaultRefreshAfter, or 20 times as long as reading takes if that is more
 
 	Logger *slog.Logger // changes of state and oddities, once each; nil: nothing is logged
 
@@ -70,9 +70,6 @@ func (c Config) normalize() (Config, error) {
 	}
 	if c.Timeout == 0 {
 		c.Timeout = DefaultTimeout
-	}
-	if c.RefreshAfter == 0 {
-		c.RefreshAfter = DefaultRefreshAfter
 	}
 	if c.KeepAlive == 0 {
 		c.KeepAlive = DefaultKeepAlive

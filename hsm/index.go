@@ -16,6 +16,7 @@ import (
 type index struct {
 	epoch    uint64
 	at       time.Time // when it was enumerated
+	took     time.Duration
 	keys     map[string]*key
 	problems []error // of records that belong to none of them
 }

@@ -309,3 +309,22 @@ func TestLocate(t *testing.T) {
 	}, errs)
 	require.Equal(t, "other", unread[0].label)
 }
+
+func TestABigTokenIsReadLessOften(t *testing.T) {
+	tests := []struct {
+		name       string
+		configured time.Duration
+		took       time.Duration
+		want       time.Duration
+	}{
+		{"a small token is read again after the default time", 0, 100 * time.Millisecond, DefaultRefreshAfter},
+		{"a big one when a twentieth of the time will have gone into it", 0, 3 * time.Second, time.Minute},
+		{"what is configured stands", time.Second, 3 * time.Second, time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			token := &Token{cfg: Config{RefreshAfter: tt.configured}, idx: index{took: tt.took}}
+			require.Equal(t, tt.want, token.refreshAfter())
+		})
+	}
+}

@@ -36,16 +36,17 @@ func (t *Token) lookupVersion(ctx context.Context, kid string, n int) (*key, *ve
 	return k, v, err
 }
 
-// current makes sure that the index is of this epoch and no older than twice Config.RefreshAfter. From once that age on it is made anew
-// beside the caller, who need not wait.
+// current makes sure that the index is of this epoch and no older than twice refreshAfter. From once that age on it is made anew beside
+// the caller, who need not wait.
 func (t *Token) current(ctx context.Context) error {
 	if _, err := t.keyed(ctx); err != nil {
 		return err
 	}
-	if t.younger(t.cfg.RefreshAfter) {
+	refreshAfter := t.refreshAfter()
+	if t.younger(refreshAfter) {
 		return nil
 	}
-	if t.younger(2 * t.cfg.RefreshAfter) {
+	if t.younger(2 * refreshAfter) {
 		t.refreshBeside()
 		return nil
 	}
@@ -55,7 +56,7 @@ func (t *Token) current(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if t.younger(t.cfg.RefreshAfter) {
+	if t.younger(refreshAfter) {
 		return nil
 	}
 	return t.enumerate(ctx)
@@ -97,6 +98,20 @@ func (t *Token) younger(age time.Duration) bool {
 	return t.idx.epoch != 0 && t.idx.epoch == t.link.epoch() && time.Since(t.idx.at) < age
 }
 
+// refreshShare is which part of the time is spent at most on making the index anew, where Config does not say how often that is to be.
+const refreshShare = 20
+
+// refreshAfter is Config.RefreshAfter or its default: DefaultRefreshAfter is too often for a token with thousands of keys, which would be
+// busy with little else.
+func (t *Token) refreshAfter() time.Duration {
+	if t.cfg.RefreshAfter > 0 {
+		return t.cfg.RefreshAfter
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return max(DefaultRefreshAfter, refreshShare*t.idx.took)
+}
+
 // enumerate reads the whole token into a new index. What this Token changed in the meantime stays as the change left it.
 func (t *Token) enumerate(ctx context.Context) error {
 	t.mu.RLock()
@@ -108,7 +123,7 @@ func (t *Token) enumerate(ctx context.Context) error {
 		return err
 	}
 	t.noteKeepers(objects)
-	next := index{at: at, epoch: t.link.epoch(), keys: map[string]*key{}}
+	next := index{at: at, took: time.Since(at), epoch: t.link.epoch(), keys: map[string]*key{}}
 	if len(objects) > 0 {
 		next.epoch = objects[0].epoch
 	}
