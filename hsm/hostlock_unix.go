@@ -28,7 +28,8 @@ func (c *conn) exclusive(ctx context.Context) (release func(), err error) {
 	release, err = lockModule(ctx, c.lib.path)
 	switch {
 	case err == nil:
-		return release, nil
+		c.lib.locked.Add(1)
+		return func() { c.lib.locked.Add(-1); release() }, nil
 	case ctx.Err() != nil:
 		return nil, c.late(ctx, "another process kept the module's file locked")
 	}
@@ -38,6 +39,9 @@ func (c *conn) exclusive(ctx context.Context) (release func(), err error) {
 // startTurn lets the processes of one host start a module one by one, as far as that can be had within startWait: SoftHSM2
 // misses tokens that another process is just reading or writing.
 func (c *conn) startTurn() (done func()) {
+	if c.lib.locked.Load() > 0 { // by this process, for a write that waits for the start
+		return func() {}
+	}
 	ctx, cancel := context.WithTimeout(c.life, startWait)
 	defer cancel()
 	release, err := lockModule(ctx, c.lib.path)

@@ -49,6 +49,8 @@ type library struct {
 	// repeats tells that the module gives new objects the handles of others in this epoch (quirks.repeatsHandles).
 	repeats atomic.Bool
 
+	locked atomic.Int32 // writes of this process that hold the lock on the module's file
+
 	// turn is held by each call into a module that takes one at a time (quirks.oneCallAtATime); nil for others.
 	turn chan struct{}
 }

@@ -131,7 +131,7 @@ func (t *Token) anySigner() *version {
 	return found
 }
 
-// RandomBytes returns n bytes of the token's generator (C_GenerateRandom). Config.Timeout is for each 16 KiB of them.
+// RandomBytes returns n bytes of the token's generator (C_GenerateRandom). Config.Timeout is for each 4 KiB of them.
 func (t *Token) RandomBytes(ctx context.Context, n int) ([]byte, error) {
 	if err := t.begin(ctx); err != nil {
 		return nil, err
@@ -153,8 +153,8 @@ func (t *Token) RandomBytes(ctx context.Context, n int) ([]byte, error) {
 	return out, nil
 }
 
-// randomStep is how many bytes one operation draws: NSS gives no more than 64 KiB at once, and a TPM takes a second for so many.
-const randomStep = 16 << 10
+// randomStep is how many bytes one operation draws: NSS gives no more than 64 KiB at once, and a TPM makes some 30 KB a second.
+const randomStep = 4 << 10
 
 // HKDF is computed in this process: its input comes from here.
 func (t *Token) HKDF(ctx context.Context, ikm, salt, info []byte, length int) ([]byte, error) {
