@@ -25,11 +25,11 @@ func (c *conn) exclusive(ctx context.Context) (release func(), err error) {
 	limit := generationLimits * c.cfg.Timeout // as long as another process may need to make a key
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, timeLimit(limit))
 	defer cancel()
-	release, err = lockModule(ctx, c.lib.path)
+	unlock, err := lockModule(ctx, c.lib.path)
 	switch {
 	case err == nil:
 		c.lib.locked.Add(1)
-		return func() { c.lib.locked.Add(-1); release() }, nil
+		return func() { c.lib.locked.Add(-1); unlock() }, nil
 	case ctx.Err() != nil:
 		return nil, c.late(ctx, "another process kept the module's file locked")
 	}

@@ -39,6 +39,8 @@ func TestTheServerOfATokenDiesUnderLoad(t *testing.T) {
 	var made atomic.Int64
 	life, stop := context.WithCancel(ctx)
 	var load sync.WaitGroup
+	defer load.Wait()
+	defer stop()
 	for i := range signers {
 		signer, err := tokens[i%len(tokens)].Signer(ctx, ref.KID, 1)
 		require.NoError(t, err)

@@ -15,7 +15,7 @@ type quirks struct {
 	montgomeryIsEdwards bool
 	// writersInTurn: it does not bear two writers at once. Those of one host take turns (link.exclusive).
 	writersInTurn bool
-	// oneCallAtATime: calls that are in flight together may never come back after an outage. Those of one process take turns.
+	// oneCallAtATime: it does not bear calls that are in flight together. Those of one process take turns.
 	oneCallAtATime bool
 	// noGCMEncrypt: it asks for a buffer without room for the tag, and then calls it too small.
 	noGCMEncrypt bool
@@ -79,8 +79,8 @@ var quirkTable = []struct {
 	},
 	{
 		"openCryptoki", "3.8.1", func(t TokenInfo) bool { return t.Library == "Meta PKCS11 LIBRARY" },
-		quirks{maxGeneratedSecret: 2048, noOAEPLabel: true},
-		"its generator stops at 256 bytes; it takes no OAEP label",
+		quirks{maxGeneratedSecret: 2048, noOAEPLabel: true, oneCallAtATime: true},
+		"its generator stops at 256 bytes; it takes no OAEP label; a search beside a thread that makes or destroys objects crashes the process",
 	},
 	{
 		"p11-kit", "0.24.1", func(t TokenInfo) bool { return t.LibraryManufacturer == "PKCS#11 Kit" },
