@@ -130,7 +130,7 @@ mirror, a write that was not mirrored, or a list with gaps. stderr says which.`,
 	jwk, sign, verify := newJWK(a), newSign(a), newVerify(a)
 	csr := newCSR(a)
 	a.namesKeys(true, jwk, sign, verify, csr)
-	root.AddCommand(newToken(a), newKey(a), csr, newCert(a), newStore(a), jwk, newJWKS(a), newMirror(a), sign, verify, newRandom(a), newConfig(a), newDemo(a), newMan(a), newVersion(a))
+	root.AddCommand(newInit(a), newToken(a), newKey(a), csr, newCert(a), newStore(a), jwk, newJWKS(a), newMirror(a), sign, verify, newRandom(a), newConfig(a), newDemo(a), newMan(a), newVersion(a))
 	root.AddCommand(newTopics()...)
 	a.completeTokens(root)
 	return root

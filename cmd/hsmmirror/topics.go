@@ -10,13 +10,20 @@ func newTopics() []*cobra.Command {
 			Short: "From nothing to a verified token, with SoftHSM2",
 			Long: `From nothing to a verified token, with SoftHSM2.
 
-See which tokens there are, and what one can do. hsmmirror demo --keep makes one
-to play with:
+Make a token for development, its keystore and a configuration file:
+
+  $ hsmmirror init --softhsm ~/hsmmirror-dev
+
+or set up one that is there; init asks for what it does not know:
+
+  $ hsmmirror init
+
+See which tokens there are, and what one can do:
 
   $ hsmmirror token list
   $ hsmmirror token doctor --token demo --pin-source file:pin
 
-Name the stores once, in the environment or in a configuration file:
+Without a configuration file the environment names the stores:
 
   $ export HSMMIRROR_MODULE=/usr/lib/softhsm/libsofthsm2.so HSMMIRROR_TOKEN=demo
   $ export HSMMIRROR_PIN_SOURCE=file:/etc/hsmmirror/pin
