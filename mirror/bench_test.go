@@ -2,43 +2,54 @@ package mirror
 
 import (
 	"fmt"
+	"io"
+	"slices"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 	"github.com/hsmmirror/hsmmirror/provider/providertest"
 	"github.com/hsmmirror/hsmmirror/softfile"
 )
 
-// BenchmarkReads measures reads of 1,000 keys, from the primary and from the secondary during an outage. The primary is a
-// fake, which answers each JWKS afresh.
+// benched returns a Mirror of a fake, which answers each JWKS afresh, and a keystore, with a pin, and n keys on both.
+func benched(b *testing.B, n int) (*Mirror, *providertest.Fake) {
+	b.Helper()
+	primary := providertest.NewFake(nil)
+	secondary, err := softfile.Open(b.Context(), softfile.Config{Dir: b.TempDir()})
+	require.NoError(b, err)
+	for i := range n {
+		_, err := primary.CreateKey(b.Context(), provider.KeySpec{KID: fmt.Sprint("k", i), Alg: provider.Ed25519})
+		require.NoError(b, err)
+	}
+	cfg := Config{ManifestDir: b.TempDir(), StateDir: b.TempDir()}
+	m, err := New(primary.Reopen(), secondary, cfg)
+	require.NoError(b, err)
+	_, err = m.Reconcile(b.Context())
+	require.NoError(b, err)
+	pin, err := m.ManifestPin(b.Context())
+	require.NoError(b, err)
+	m.cfg.Pin, m.state.reader.pin = pin, pin
+	b.Cleanup(func() { require.NoError(b, m.Close()) })
+	return m, primary
+}
+
+// BenchmarkReads measures reads of 1,000 keys, as served bytes: from the primary, and from the secondary during an outage,
+// each held against the manifest.
 func BenchmarkReads(b *testing.B) {
 	const keys = 1000
-	for _, down := range []bool{false, true} {
-		primary := providertest.NewFake(nil)
-		secondary, err := softfile.Open(b.Context(), softfile.Config{Dir: b.TempDir()})
-		if err != nil {
-			b.Fatal(err)
-		}
-		m, err := New(primary, secondary, Config{ManifestDir: b.TempDir()})
-		if err != nil {
-			b.Fatal(err)
-		}
-		for i := range keys {
-			if _, err := primary.CreateKey(b.Context(), provider.KeySpec{KID: fmt.Sprint("k", i), Alg: provider.Ed25519}); err != nil {
-				b.Fatal(err)
-			}
-		}
-		if _, err := m.Reconcile(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-		from := "primary"
-		if down {
+	m, primary := benched(b, keys)
+	for _, from := range []string{"primary", "secondary"} {
+		if from == "secondary" {
 			primary.Unplug()
-			from = "secondary"
 		}
 		b.Run("PublicJWK/"+from, func(b *testing.B) {
 			for b.Loop() {
-				if _, err := m.PublicJWK(b.Context(), "k500", 1); err != nil {
+				k, err := m.PublicJWK(b.Context(), "k500", 1)
+				if err != nil || len(k.JSON()) == 0 {
 					b.Fatal(err)
 				}
 			}
@@ -49,10 +60,78 @@ func BenchmarkReads(b *testing.B) {
 				if err != nil || set.Len() != keys {
 					b.Fatal(set.Len(), err)
 				}
+				if _, err := set.WriteTo(io.Discard); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
-		if err := m.Close(); err != nil {
-			b.Fatal(err)
-		}
+	}
+}
+
+// BenchmarkHang measures reads of 16 readers of 1,000 keys while the primary hangs: the first one, and the 99th percentile of
+// those after it.
+func BenchmarkHang(b *testing.B) {
+	m, primary := benched(b, 1000)
+	m.cfg.PrimaryTimeout = 200 * time.Millisecond
+	primary.Hang()
+	defer primary.Release()
+	start := time.Now()
+	_, err := m.PublicJWK(b.Context(), "k0", 1)
+	require.NoError(b, err)
+	first := time.Since(start)
+	var mu sync.Mutex
+	var all []time.Duration
+	b.ResetTimer()
+	var readers sync.WaitGroup
+	for r := range 16 {
+		readers.Go(func() {
+			took := make([]time.Duration, 0, b.N)
+			for i := range b.N {
+				start := time.Now()
+				if _, err := m.PublicJWK(b.Context(), fmt.Sprint("k", (r*61+i)%1000), 1); err != nil {
+					b.Error(err)
+				}
+				took = append(took, time.Since(start))
+			}
+			mu.Lock()
+			all = append(all, took...)
+			mu.Unlock()
+		})
+	}
+	readers.Wait()
+	slices.Sort(all)
+	b.ReportMetric(float64(first.Milliseconds()), "first-ms")
+	b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-us")
+}
+
+// BenchmarkCreate measures the parts of a create through the mirror, and the whole: the key on the primary, one signature,
+// two durable writes of small files.
+func BenchmarkCreate(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		m, primary := benched(b, n)
+		b.Run(fmt.Sprintf("mirror/%d", n), func(b *testing.B) {
+			for b.Loop() {
+				ref, err := m.CreateKey(b.Context(), provider.KeySpec{Alg: provider.ECDSAP256SHA256})
+				if err != nil || !ref.Mirroring.Mirrored {
+					b.Fatal(err, ref.Mirroring)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("parts/%d", n), func(b *testing.B) {
+			dir, err := openDir(b.TempDir(), nil)
+			require.NoError(b, err)
+			defer dir.Close()
+			s, err := primary.Signer(b.Context(), ManifestKID, 0)
+			require.NoError(b, err)
+			small := make([]byte, 512)
+			for b.Loop() {
+				_, err := primary.CreateKey(b.Context(), provider.KeySpec{Alg: provider.ECDSAP256SHA256})
+				require.NoError(b, err)
+				_, err = s.SignContext(b.Context(), make([]byte, 32), provider.ECDSAP256SHA256.SignerOpts())
+				require.NoError(b, err)
+				require.NoError(b, dir.Replace(provider.NewKID(), small))
+				require.NoError(b, dir.Replace("small", small))
+			}
+		})
 	}
 }

@@ -97,11 +97,13 @@ func (s *state) saveSigned(m *manifest, data []byte, l *ledger) error {
 			rest.set(v, e)
 		}
 	}
-	s.publish(m, l)
 	if len(rest.keys) == 0 {
+		l.texts = m.ledger.texts // of the same entries, so that the next manifest need not write them again
+		s.publish(m, l)
 		s.changes = nil
 		return nil
 	}
+	s.publish(m, l)
 	return s.write(&stateFile{stateFormat, m.generation, rest.keys})
 }
 

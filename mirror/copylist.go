@@ -56,15 +56,11 @@ func (c *copies) keys(ctx context.Context, l *ledger) (provider.KeyList, error) 
 }
 
 // jwks returns the JWKs that the secondary publishes of keys whose kid begins with prefix, under the primary's names, but for
-// those of destroyed versions.
-func (c *copies) jwks(ctx context.Context, l *ledger, prefix string) ([]provider.JWK, error) {
-	asked := prefix
-	if len(l.copies) > 0 {
-		asked = "" // the names there tell nothing
-	}
-	set, err := read(ctx, c, func(ctx context.Context) (provider.JWKSet, error) { return c.store.JWKS(ctx, asked) })
+// those of destroyed versions; and the JSON of the secondary's own set.
+func (c *copies) jwks(ctx context.Context, l *ledger, prefix string) ([]provider.JWK, []byte, error) {
+	set, err := c.set(ctx, l, prefix)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	keys := set.Keys()
 	named := keys[:0]
@@ -76,12 +72,20 @@ func (c *copies) jwks(ctx context.Context, l *ledger, prefix string) ([]provider
 		}
 		if _, own := l.place(v); own {
 			if k, err = provider.NewJWK(l.named(v, own, ref), k.PublicKey()); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		named = append(named, k)
 	}
-	return named, nil
+	return named, set.JSON(), nil
+}
+
+// set returns the secondary's own JWK Set, of at least the keys whose kid begins with prefix.
+func (c *copies) set(ctx context.Context, l *ledger, prefix string) (provider.JWKSet, error) {
+	if len(l.copies) > 0 {
+		prefix = "" // the names there tell nothing
+	}
+	return read(ctx, c, func(ctx context.Context) (provider.JWKSet, error) { return c.store.JWKS(ctx, prefix) })
 }
 
 // origin returns the version that a key of the secondary is a copy of. ok is false for a copy whose place was never noted:

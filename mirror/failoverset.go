@@ -10,13 +10,13 @@ import (
 )
 
 // jwks returns the published keys that the secondary may answer for. With a pin the set is whole or an error: none that the
-// manifest publishes is left out.
-func (w view) jwks(ctx context.Context, prefix string) ([]provider.JWK, error) {
-	copied, err := w.m.copies.jwks(ctx, w.l, prefix)
+// manifest publishes is left out. source is the secondary's own set, if nothing else went into it.
+func (w view) jwks(ctx context.Context, prefix string) (served []provider.JWK, source []byte, err error) {
+	copied, source, err := w.m.copies.jwks(ctx, w.l, prefix)
 	if err != nil {
-		return nil, w.failed(err)
+		return nil, nil, w.failed(err)
 	}
-	served := copied[:0]
+	served = copied[:0]
 	there := make(map[Version]bool, len(copied))
 	for _, k := range copied {
 		ref := k.Ref()
@@ -26,7 +26,7 @@ func (w view) jwks(ctx context.Context, prefix string) ([]provider.JWK, error) {
 		case err == nil && k.State.Published():
 			served = append(served, k)
 		case errors.Is(err, provider.ErrTampered) && e.signed && w.pinned():
-			return nil, w.failed(err)
+			return nil, nil, w.failed(err)
 		}
 	}
 	for v, e := range w.l.all() {
@@ -35,12 +35,12 @@ func (w view) jwks(ctx context.Context, prefix string) ([]provider.JWK, error) {
 		}
 		k, err := w.leftOut(ctx, v)
 		if err == nil {
-			served = append(served, k)
+			served, source = append(served, k), nil
 		} else if w.pinned() {
-			return nil, w.failed(err)
+			return nil, nil, w.failed(err)
 		}
 	}
-	return served, nil
+	return served, source, nil
 }
 
 // publishes tells whether the mirror publishes a version, whatever the secondary makes of its schedule.

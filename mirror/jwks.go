@@ -15,6 +15,9 @@ func (m *Mirror) JWKS(ctx context.Context, prefix string) (provider.JWKSet, erro
 		return provider.JWKSet{}, err
 	}
 	m.state.look(ctx, false)
+	if set, ok := m.servedJWKS(ctx, prefix); ok {
+		return set, nil
+	}
 	set, err := ask(ctx, m, func(ctx context.Context) (provider.JWKSet, error) { return m.primary.JWKS(ctx, prefix) })
 	if err == nil {
 		if prefix == "" {
@@ -26,11 +29,13 @@ func (m *Mirror) JWKS(ctx context.Context, prefix string) (provider.JWKSet, erro
 	if err != nil {
 		return provider.JWKSet{}, err
 	}
-	keys, err := w.jwks(ctx, prefix)
+	keys, source, err := w.jwks(ctx, prefix)
 	if err != nil {
 		return provider.JWKSet{}, err
 	}
-	return provider.NewJWKSet(keys, m.setProvenance(w.why, keys)), nil
+	set = provider.NewJWKSet(keys, m.setProvenance(w.why, keys))
+	w.keepJWKS(prefix, set, source)
+	return set, nil
 }
 
 // union returns the primary's set without what was destroyed through the mirror and the manifest's key, and with the orphans. The set that nothing
@@ -69,7 +74,7 @@ func (m *Mirror) orphanKeys(ctx context.Context, prefix string, there map[Versio
 	if err != nil {
 		return nil
 	}
-	copied, err := m.copies.jwks(ctx, w.l, prefix)
+	copied, _, err := m.copies.jwks(ctx, w.l, prefix)
 	if err != nil {
 		return nil
 	}

@@ -25,6 +25,7 @@ type Mirror struct {
 	kids   kidLocks
 	stamps stamps
 	found  findings
+	served atomic.Pointer[served]
 	caps   atomic.Pointer[provider.Capabilities] // as the primary last told them
 
 	keeper         *keeper

@@ -28,6 +28,9 @@ func (m *Mirror) PublicJWK(ctx context.Context, kid string, version int) (provid
 	if err := m.readyFor(ctx, kid, version); err != nil {
 		return provider.JWK{}, err
 	}
+	if k, ok := m.servedJWK(Version{kid, version}); ok {
+		return k, nil
+	}
 	k, err := alive(ctx, m, kid, version, m.primary.PublicJWK, provider.JWK.Ref)
 	if err == nil {
 		return k, nil
@@ -36,7 +39,10 @@ func (m *Mirror) PublicJWK(ctx context.Context, kid string, version int) (provid
 	if err != nil {
 		return provider.JWK{}, err
 	}
-	return w.jwk(ctx, kid, version)
+	if k, err = w.jwk(ctx, kid, version); err == nil {
+		w.keepJWK(Version{kid, version}, k)
+	}
+	return k, err
 }
 
 // alive returns what get answers on the primary for a version, and confirms the version. If the primary's highest version
