@@ -308,25 +308,31 @@ func (f *fused) DestroyKey(ctx context.Context, kid string, version int) (provid
 }
 
 // A process dies after any step of a destroy. With both stores up the next one finishes it or finds it not begun; with the
-// primary down it does not serve what the primary has destroyed.
+// primary down, or emptied meanwhile, it does not serve what the primary has destroyed.
 func TestCrashAtEveryStepOfADestroy(t *testing.T) {
-	for _, up := range []bool{true, false} {
-		done := false
-		for n := 0; !done; n++ {
-			synctest.Test(t, func(t *testing.T) { done = crashDestroy(t, n, up) })
-			require.Less(t, n, 100)
+	for _, primary := range []string{"up", "down", "empty"} {
+		for _, pinned := range []bool{false, true} {
+			done := false
+			for n := 0; !done; n++ {
+				synctest.Test(t, func(t *testing.T) { done = crashDestroy(t, n, primary, pinned) })
+				require.Less(t, n, 100)
+			}
 		}
 	}
 }
 
-func crashDestroy(t *testing.T, n int, up bool) (done bool) {
+func crashDestroy(t *testing.T, n int, is string, pinned bool) (done bool) {
 	primary, secondary := providertest.NewFake(t), providertest.NewFake(t)
-	dir := t.TempDir()
+	cfg := Config{ManifestDir: t.TempDir()}
 	f := &fuse{steps: -1, primary: primary, second: secondary}
-	m, err := newMirror(&fused{primary, f}, &fused{secondary, f}, Config{ManifestDir: dir}, f.file)
+	m, err := newMirror(&fused{primary, f}, &fused{secondary, f}, cfg, f.file)
 	require.NoError(t, err)
 	_, err = m.CreateKey(t.Context(), provider.KeySpec{KID: "k", Alg: provider.Ed25519})
 	require.NoError(t, err)
+	if pinned {
+		cfg.Pin, err = m.ManifestPin(t.Context())
+		require.NoError(t, err)
+	}
 	synctest.Wait()
 
 	f.taken, f.steps = 0, n
@@ -342,32 +348,39 @@ func crashDestroy(t *testing.T, n int, up bool) (done bool) {
 	defer onPrimary.Close()
 	_, err = onPrimary.GetKey(t.Context(), "k", 1)
 	carriedOut := errors.Is(err, provider.ErrNotFound)
-	if !up {
+	require.True(t, carriedOut || destroyed != nil)
+	next := primary.Reopen()
+	switch is {
+	case "down":
 		primary.Unplug()
+	case "empty":
+		require.NoError(t, next.Close())
+		next = providertest.NewFake(t)
 	}
-	m, err = New(primary.Reopen(), secondary.Reopen(), Config{ManifestDir: dir})
+	m, err = New(next, secondary.Reopen(), cfg)
 	require.NoError(t, err)
 	defer m.Close()
 	_, err = m.PublicJWK(t.Context(), "k", 1)
 	if carriedOut {
 		require.ErrorIs(t, err, provider.ErrNotFound, "step %d", n)
 	}
-	require.True(t, carriedOut || destroyed != nil)
 	primary.Plug()
 	time.Sleep(time.Minute)
 	synctest.Wait()
 	require.Empty(t, m.Status().Pending, "step %d", n)
-	_, err = onPrimary.GetKey(t.Context(), "k", 1)
-	onMirror, merr := m.GetKey(t.Context(), "k", 1)
-	if err == nil {
-		require.NoError(t, merr, "step %d: not begun", n)
-		require.Equal(t, provider.Primary, onMirror.Provenance.Source)
-		return done
+	ref, err := m.GetKey(t.Context(), "k", 1)
+	switch {
+	case carriedOut:
+		requireGone(t, m, "k", 1)
+		onSecondary := secondary.Reopen()
+		defer onSecondary.Close()
+		_, err = onSecondary.GetKey(t.Context(), "k", 1)
+		require.ErrorIs(t, err, provider.ErrNotFound)
+	case is == "empty" && err == nil:
+		require.True(t, ref.Provenance.Orphan, "step %d: not begun, and the primary was emptied", n)
+	case is != "empty":
+		_, perr := onPrimary.GetKey(t.Context(), "k", 1)
+		require.Equal(t, perr == nil, err == nil, "step %d", n)
 	}
-	requireGone(t, m, "k", 1)
-	onSecondary := secondary.Reopen()
-	defer onSecondary.Close()
-	_, err = onSecondary.GetKey(t.Context(), "k", 1)
-	require.ErrorIs(t, err, provider.ErrNotFound)
 	return done
 }

@@ -2,7 +2,9 @@ package providertest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -28,6 +30,17 @@ func (f *Fake) Swap(kid string, version int) {
 			panic(err)
 		}
 	})
+}
+
+// Held describes every version that the store holds, whatever it was told to answer.
+func (f *Fake) Held() (refs []provider.KeyRef) {
+	f.store.mu.Lock()
+	defer f.store.mu.Unlock()
+	for _, kid := range slices.Sorted(maps.Keys(f.store.keys)) {
+		_, live := f.store.keys[kid].live(time.Now())
+		refs = append(refs, live...)
+	}
+	return refs
 }
 
 // Lack makes the store unable to make, to take and to use keys of algs: [provider.ErrUnsupported].
