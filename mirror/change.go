@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -37,6 +38,7 @@ func (s *state) change(ctx context.Context, change func(*ledger), happened bool)
 			change(next)
 			if err = s.save(ctx, next); err == nil {
 				s.unsaved = nil
+				s.saved.Store(time.Now().UnixNano())
 				return nil
 			}
 		}
@@ -130,6 +132,28 @@ func (s *state) replace(name string, data []byte) error {
 	}
 	s.files[name] = info
 	return nil
+}
+
+// says tells whether the files are younger than age and say already what change would make them say, but for the time of
+// the last confirmation.
+func (s *state) says(change func(*ledger), age time.Duration) bool {
+	signs := s.notary != nil && !errors.Is(s.notary.failed(), provider.ErrUnsupported)
+	saved := time.Unix(0, s.saved.Load())
+	if signed := s.signed.Load(); signed != nil && signed.issued.After(saved) {
+		saved = signed.issued // by another process
+	}
+	if signs && s.notary.failed() != nil || time.Since(saved) >= age {
+		return false
+	}
+	now := s.current()
+	next := now.clone()
+	change(next)
+	for v, e := range next.all() {
+		if was, known := now.get(v); !known || !was.sameAs(e) || signs && !e.signed {
+			return false
+		}
+	}
+	return true
 }
 
 // unsigned returns why the ledger's last change is not in the manifest; nil if it is, or if the primary can't sign at all.

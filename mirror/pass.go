@@ -14,6 +14,7 @@ import (
 // pass is one reconciliation.
 type pass struct {
 	m        *Mirror
+	demanded bool // by a caller
 	report   Report
 	said     []testimony // of the primary, to be noted in one go
 	suspects []Version   // what the primary lacked once
@@ -46,14 +47,19 @@ func (p *pass) run(ctx context.Context) error {
 	return p.confirmOrphans(ctx)
 }
 
-// note writes what the primary said into the state, and so has a new manifest signed.
+// note writes what the primary said into the state, and so has a new manifest signed. A pass that nobody asked for leaves
+// that out if it has nothing to add to a manifest that is young.
 func (p *pass) note(ctx context.Context) error {
-	return p.m.state.note(ctx, func(l *ledger) {
+	change := func(l *ledger) {
 		for _, t := range p.said {
 			l.vouch(t)
 		}
 		l.miss(time.Now().UTC(), p.report.Orphans)
-	})
+	}
+	if !p.demanded && p.m.state.says(change, p.m.cfg.ReconcileEvery) {
+		return nil
+	}
+	return p.m.state.note(ctx, change)
 }
 
 // held is what the secondary's list says of a copy. Without a copy nothing is said: a mirror in mode none does not look.

@@ -71,7 +71,11 @@ type world struct {
 }
 
 func live(ctx context.Context, history []step) (err error) {
-	dir, err := os.MkdirTemp("", "history")
+	memory := "/dev/shm" // where there is one, a history waits for no disk
+	if _, err := os.Stat(memory); err != nil {
+		memory = ""
+	}
+	dir, err := os.MkdirTemp(memory, "history")
 	if err != nil {
 		return err
 	}

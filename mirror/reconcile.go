@@ -11,8 +11,8 @@ const maxRepairInterval = 10 * time.Minute
 // Reconcile compares the two stores, copies what the secondary lacks, finishes destroys that were left undone, and reports
 // the rest. It changes nothing on the primary but such destroys, and never deletes on the strength of an absence. The
 // Mirror also runs it by itself: after the first answer of the primary, after each outage of either store, every
-// Config.ReconcileEvery, and, with pauses, while anything waits to be mirrored or signed. Each pass that gets through has a
-// new manifest signed.
+// Config.ReconcileEvery, and, with pauses, while anything waits to be mirrored or signed. A pass that was asked for,
+// has something new to say, or comes when the manifest is Config.ReconcileEvery old, has a new one signed.
 //
 // A version is an orphan only if the primary lacks it twice: in its lists, and after it has said that it is well and has
 // been asked for its lists anew. Some modules show less than there is for a while.
@@ -26,10 +26,10 @@ func (m *Mirror) Reconcile(ctx context.Context) (Report, error) {
 	if m.up.down() != nil {
 		m.probePrimary(ctx) // who asks wants to know it now
 	}
-	return m.reconcile(ctx)
+	return m.reconcile(ctx, true)
 }
 
-func (m *Mirror) reconcile(ctx context.Context) (Report, error) {
+func (m *Mirror) reconcile(ctx context.Context, demanded bool) (Report, error) {
 	select {
 	case m.reconciling <- struct{}{}:
 		defer func() { <-m.reconciling }()
@@ -37,7 +37,7 @@ func (m *Mirror) reconcile(ctx context.Context) (Report, error) {
 		return Report{}, ctx.Err()
 	}
 	m.state.look(ctx, true)
-	p := &pass{m: m}
+	p := &pass{m: m, demanded: demanded}
 	unfinished := m.finish(ctx, &p.report)
 	if err := m.state.sound(); err != nil {
 		return p.report, err
@@ -75,7 +75,7 @@ func (m *Mirror) reconcileByItself(ctx context.Context) {
 	if m.up.down() != nil {
 		return // its recovery asks for a pass
 	}
-	r, err := m.reconcile(ctx)
+	r, err := m.reconcile(ctx, false)
 	if ctx.Err() != nil {
 		return
 	}

@@ -32,6 +32,7 @@ type state struct {
 	ledger atomic.Pointer[ledger]
 	signed atomic.Pointer[manifest] // what the ledger rests on; nil: no manifest
 	damage atomic.Pointer[error]    // why the files can't be trusted; nil while they can
+	saved  atomic.Int64             // when this process last wrote them, in Unix nanoseconds
 	looked atomic.Int64             // when the files were last looked at, in Unix nanoseconds
 
 	turn    chan struct{}
