@@ -52,7 +52,9 @@ func TestJSONSchema(t *testing.T) {
 		out := do(t, nil, append(strings.Fields(command), "-o", "json")...)
 		fmt.Fprintf(&schema, "# %s\n%s", strings.ReplaceAll(command, token, "TOKEN"), shape(t, out))
 	}
-	fmt.Fprintf(&schema, "# a key of a token, mirrored\n%s", shape(t, marshal(t, newKeyJSON(fullRef(), []byte(`{}`)))))
+	key := newKeyJSON(fullRef(), []byte(`{}`))
+	key.MirrorState = mirrorHeld
+	fmt.Fprintf(&schema, "# a key of a token, mirrored\n%s", shape(t, marshal(t, key)))
 	slot := seenSlot{slot: hsm.SlotInfo{Flags: []string{"TOKEN_PRESENT"}, Problem: "no answer", Token: fullToken()}}
 	fmt.Fprintf(&schema, "# token list\n%s", printed(t, func(a *app) error { return a.printSlots([]seenSlot{slot}) }))
 	fmt.Fprintf(&schema, "# token mechanisms\n%s", printed(t, func(a *app) error { return a.printMechanisms(*slot.slot.Token) }))

@@ -28,6 +28,7 @@ type keyJSON struct {
 	PublicJWK          json.RawMessage       `json:"public_jwk,omitempty"`
 	Evidence           *evidenceJSON         `json:"evidence,omitempty"`
 	Mirroring          *mirroringJSON        `json:"mirroring,omitempty"`
+	MirrorState        string                `json:"mirror_state,omitempty"`
 	Provenance         provenanceJSON        `json:"provenance"`
 }
 

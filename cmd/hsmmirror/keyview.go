@@ -27,31 +27,48 @@ func (a *app) printWritten(ctx context.Context, p provider.Provider, ref provide
 	return a.printTable(keyColumns, [][]string{keyRow(ref)})
 }
 
-// printKeys prints a list, and notes where its parts came from.
+// printKeys prints a list, and notes where its parts came from. With a mirror it says how that holds each.
 func (a *app) printKeys(ctx context.Context, p provider.Provider, list provider.KeyList) error {
 	a.noteSource("all of it", list.Provenance)
 	a.noteProblems(list.Problems)
-	objects, rows := make([]keyJSON, 0, len(list.Keys)), make([][]string, 0, len(list.Keys))
+	states := a.openMirrorStates(ctx)
+	defer states.close()
+	objects, rows, columns := make([]keyJSON, 0, len(list.Keys)), make([][]string, 0, len(list.Keys)), keyColumns
+	if states.secondary != nil {
+		columns = append(slices.Clone(columns), "MIRROR")
+	}
 	for _, ref := range list.Keys {
 		a.noteSource(fmt.Sprintf("key %q", ref.JWKKID()), ref.Provenance)
+		state := states.of(ctx, ref)
 		if a.options.json() {
-			objects = append(objects, newKeyJSON(ref, a.publicJWK(ctx, p, ref)))
+			k := newKeyJSON(ref, a.publicJWK(ctx, p, ref))
+			k.MirrorState = state
+			objects = append(objects, k)
 		}
-		rows = append(rows, keyRow(ref))
+		row := keyRow(ref)
+		if states.secondary != nil {
+			row = append(row, state)
+		}
+		rows = append(rows, row)
 	}
 	if a.options.json() {
 		return a.printJSON(objects)
 	}
-	return a.printTable(keyColumns, rows)
+	return a.printTable(columns, rows)
 }
 
 // printKey prints all that is known of one version.
 func (a *app) printKey(ctx context.Context, p provider.Provider, ref provider.KeyRef) error {
 	a.noteSource(fmt.Sprintf("key %q", ref.JWKKID()), ref.Provenance)
+	states := a.openMirrorStates(ctx)
+	defer states.close()
+	state := states.of(ctx, ref)
 	if a.options.json() {
-		return a.printJSON(newKeyJSON(ref, a.publicJWK(ctx, p, ref)))
+		k := newKeyJSON(ref, a.publicJWK(ctx, p, ref))
+		k.MirrorState = state
+		return a.printJSON(k)
 	}
-	return a.printFields(slices.Concat(keyFields(ref), evidenceFields(ref.Evidence), sourceFields(ref.Provenance)))
+	return a.printFields(slices.Concat(keyFields(ref), evidenceFields(ref.Evidence), sourceFields(ref.Provenance), []field{{"mirror", state}}))
 }
 
 // publicJWK returns the public JWK of a version; nil if it has none. The key itself is described all the same if its JWK can't
