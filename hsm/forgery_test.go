@@ -38,6 +38,20 @@ func forge(t *testing.T, token *Token, r record) {
 	}))
 }
 
+// forgeCarrier writes a record as a carrier that is not private.
+func forgeCarrier(t *testing.T, token *Token, r record) {
+	t.Helper()
+	template, err := r.carrierTemplate()
+	require.NoError(t, err)
+	for i, a := range template {
+		switch a.typ {
+		case ckaPrivate, ckaSensitive:
+			template[i].value = false
+		}
+	}
+	require.NoError(t, token.link.create(context.Background(), template))
+}
+
 // forgePublic writes a public key object.
 func forgePublic(t *testing.T, token *Token, id []byte, key *ecdsa.PublicKey) {
 	t.Helper()
@@ -71,10 +85,12 @@ func TestWhatAnyoneCouldWriteIsNotBelieved(t *testing.T) {
 		fake := newRecord(spec)
 		fake.Stage, fake.Version, fake.ID, fake.PublicOnly, fake.Imported, fake.Fingerprint = live, 1, "feed", true, true, fingerprint
 		forge(t, forger, fake)
+		forgeCarrier(t, forger, fake)
 		forgePublic(t, forger, []byte{0xFE, 0xED}, &evil.PublicKey)
 		tomb := fake
 		tomb.Stage, tomb.KID, tomb.ID = destroyed, real.KID, "beef"
 		forge(t, forger, tomb)
+		forgeCarrier(t, forger, tomb)
 		forgePublic(t, forger, id, &evil.PublicKey)
 	})
 
