@@ -79,7 +79,7 @@ var quirkTable = []struct {
 	},
 	{
 		"openCryptoki", "3.8.1", func(t TokenInfo) bool { return t.Library == "Meta PKCS11 LIBRARY" },
-		quirks{maxGeneratedSecret: 2048, noOAEPLabel: true, oneCallAtATime: true},
+		quirks{maxGeneratedSecret: 2048, noOAEPLabel: true, oneCallAtATime: true, writersInTurn: true},
 		"its generator stops at 256 bytes; it takes no OAEP label; a search beside a thread that makes or destroys objects crashes the process",
 	},
 	{
