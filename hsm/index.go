@@ -122,8 +122,7 @@ var errUnreadable = errors.New("a record of the key can't be read, and may hold 
 
 // states evaluates the schedules of all versions at now, by version.
 func (k *key) states(now time.Time) map[int]provider.State {
-	var schedules []provider.Schedule
-	var numbers []int
+	schedules, numbers := make([]provider.Schedule, 0, len(k.records)), make([]int, 0, len(k.records))
 	for _, r := range k.records {
 		if r.Stage == live || r.Stage == destroyed {
 			schedules, numbers = append(schedules, r.schedule()), append(numbers, r.Version)

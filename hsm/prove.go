@@ -55,7 +55,7 @@ func (t *Token) prove(ctx context.Context, v *version) error {
 }
 
 func (h held) proveSignature(ctx context.Context, nonce []byte) (bool, error) {
-	s := signer{h}
+	s := signer{held: h}
 	signature, err := s.SignContext(ctx, h.v.Alg.Digest(nonce), h.v.Alg.SignerOpts())
 	return err == nil && h.v.jwk.Verify(nonce, signature) == nil, err
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -19,15 +20,16 @@ func (t *Token) Signer(ctx context.Context, kid string, n int) (provider.Signer,
 	if err != nil {
 		return nil, err
 	}
+	at := now()
 	if n == 0 {
-		if v = k.active(now()); v == nil {
+		if v = k.active(at); v == nil {
 			return nil, fmt.Errorf("%w: %q has no active version", provider.ErrNotFound, kid)
 		}
 	}
 	if err := v.usable("sign", v.Alg.Signs(), provider.UseSign); err != nil {
 		return nil, err
 	}
-	return &signer{held{t, v, k.ref(v, now())}}, nil
+	return &signer{held: held{t: t, v: v}, key: k, at: at}, nil
 }
 
 // usable checks that a version can be put to an operation: that its algorithm is for it, that one of uses is among its own,
@@ -40,7 +42,7 @@ func (v *version) usable(operation string, fits bool, uses ...provider.KeyUse) e
 		return provider.Unsupportedf("%s with %q: the token holds only its public half", operation, v.jwkKID())
 	}
 	for _, u := range uses {
-		if v.ref().Allows(u) {
+		if slices.Contains(v.Uses, u) {
 			return nil
 		}
 	}
@@ -112,9 +114,17 @@ func lostHandle(err error) bool {
 	return answered && classOf(e.Code) == classKey || errors.Is(err, errMoved)
 }
 
-type signer struct{ held }
+// signer describes its version when it is asked to, and not before: some programs look the key up for each signature.
+type signer struct {
+	held // without ref
+	key  *key
+	at   time.Time
+}
 
 var _ provider.Signer = (*signer)(nil)
+
+// KeyRef describes the version as it was when it was asked for.
+func (s *signer) KeyRef() provider.KeyRef { return s.key.ref(s.v, s.at) }
 
 // Public returns the public half.
 func (s *signer) Public() crypto.PublicKey { return s.v.public }

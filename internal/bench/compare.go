@@ -57,7 +57,7 @@ func (s *stage) start(ctx context.Context, name, module string) (*process, error
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"-contender", name, "-module", module, "-token", tokenLabel, "-keys", strconv.Itoa(s.keys)}
+	args := []string{"-contender", name, "-module", module, "-token", tokenLabel, "-of", strconv.Itoa(s.keys)}
 	if name == "hsmmirror" && s.o.profile != "" {
 		args = append(args, "-profile", fmt.Sprintf("%s.%d", s.o.profile, s.keys))
 	}
@@ -133,17 +133,22 @@ func lookups(ctx context.Context, o options, few, many *stage) error {
 	printLookupsHead(o)
 	for _, name := range []string{"hsmmirror", "crypto11"} {
 		for _, n := range []int{1, 16} {
-			window, rounds := o.kidWindow, o.kidRounds
+			window, rounds := 10*o.window, o.rounds
 			if name == "crypto11" {
-				window, rounds = time.Millisecond, 2 // a look-up with many keys lasts longer than that
+				window, rounds = time.Millisecond, 2 // a look-up among many keys lasts longer than that
 			}
 			a, b := *few.process(name), *many.process(name)
 			a.name, b.name = "few", "many"
-			r, err := takeTurns([]*process{&a, &b}, signByKID, n, rounds, window)
+			pair := []*process{&a, &b}
+			r, err := takeTurns(pair, signByKID, n, rounds, window)
 			if err != nil {
 				return err
 			}
-			printLookups(name, n, r)
+			any, err := takeTurns(pair, signByAny, n, rounds, window)
+			if err != nil {
+				return err
+			}
+			printLookups(name, n, r, any)
 		}
 	}
 	return nil

@@ -20,7 +20,8 @@ type operation string
 
 const (
 	signWith  operation = "sign:"     // and an algorithm: a signature with a key that is at hand
-	signByKID operation = "signbykid" // look a key up by its name, another one each time, and sign with it
+	signByKID operation = "signbykid" // look one of ten keys up by its name, and sign with it
+	signByAny operation = "signbyany" // look one of all keys up by its name, and sign with it
 	publicKey operation = "publickey" // the public half of a key, by its name
 	publicAll operation = "publicall" // those of all keys
 )
@@ -76,6 +77,9 @@ func sign(s crypto.Signer, alg provider.KeyAlg) error {
 	_, err := s.Sign(nil, digest[:], alg.SignerOpts())
 	return err
 }
+
+// inUse is how many keys are used again and again. A module may be slower at using many, whoever looks them up.
+const inUse = 10
 
 // inTurn returns a function that calls f with the name of another key each time.
 func inTurn(keys int, f func(kid string) error) func() error {

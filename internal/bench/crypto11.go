@@ -33,9 +33,11 @@ func (c *viaCrypto11) find(kid string) (crypto11.Signer, error) {
 func (c *viaCrypto11) prepare(_ context.Context, op operation, n int) ([]func() error, error) {
 	switch op {
 	case signByKID:
+		return same(inTurn(inUse, c.signByKID), n), nil
+	case signByAny:
 		return same(inTurn(c.keys, c.signByKID), n), nil
 	case publicKey:
-		return same(inTurn(c.keys, func(kid string) error {
+		return same(inTurn(inUse, func(kid string) error {
 			_, err := c.find(kid)
 			return err
 		}), n), nil

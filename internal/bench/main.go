@@ -33,8 +33,6 @@ type options struct {
 	profile    string
 
 	byKID             bool
-	kidRounds         int
-	kidWindow         time.Duration
 	fewKeys, manyKeys int
 
 	// Of the process of a contender.
@@ -43,8 +41,11 @@ type options struct {
 }
 
 func main() {
-	var o options
-	quick := flag.Bool("quick", false, "a rough answer in half a minute: fewer rounds, fewer keys")
+	o := options{fewKeys: inUse}
+	quick := flag.Bool("quick", false, "a rough answer in half a minute: 3 rounds, 100 keys")
+	flag.IntVar(&o.rounds, "rounds", 11, "how often each contender signs for a window")
+	flag.DurationVar(&o.window, "window", 150*time.Millisecond, "how long a contender signs at a time; ten times as long when it looks keys up")
+	flag.IntVar(&o.manyKeys, "keys", 2000, "how many keys there are to look up, against 10")
 	flag.Func("alg", "sign with this algorithm only; may be given several times", func(s string) error {
 		alg, err := provider.ParseKeyAlg(s)
 		o.algs = append(o.algs, alg)
@@ -62,17 +63,16 @@ func main() {
 	flag.StringVar(&o.contender, "contender", "", "be this contender, for the process that started this one")
 	flag.StringVar(&o.module, "module", "", "of a contender: PKCS#11 library")
 	flag.StringVar(&o.token, "token", "", "of a contender: label of the token")
-	flag.IntVar(&o.keys, "keys", 0, "of a contender: number of keys to look up")
+	flag.IntVar(&o.keys, "of", 0, "of a contender: number of keys to look up")
 	flag.Parse()
+	if *quick {
+		o.rounds, o.manyKeys = 3, 100
+	}
 	if o.algs == nil {
 		o.algs = algs
 	}
 	if o.goroutines == nil {
 		o.goroutines = []int{1, 4, 16, 64}
-	}
-	o.rounds, o.window, o.kidRounds, o.kidWindow, o.fewKeys, o.manyKeys = 11, 150*time.Millisecond, 5, 2*time.Second, 10, 2000
-	if *quick {
-		o.rounds, o.window, o.kidRounds, o.kidWindow, o.manyKeys = 3, 100*time.Millisecond, 3, 500*time.Millisecond, 100
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

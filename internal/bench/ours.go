@@ -29,9 +29,11 @@ func openToken(ctx context.Context, o opening) (*hsm.Token, error) {
 func (c *ours) prepare(ctx context.Context, op operation, n int) ([]func() error, error) {
 	switch op {
 	case signByKID:
+		return same(inTurn(inUse, c.signByKID), n), nil
+	case signByAny:
 		return same(inTurn(c.keys, c.signByKID), n), nil
 	case publicKey:
-		return same(inTurn(c.keys, func(kid string) error {
+		return same(inTurn(inUse, func(kid string) error {
 			_, err := c.token.PublicJWK(ctx, kid, 0)
 			return err
 		}), n), nil

@@ -24,12 +24,15 @@ func printSignatures(alg provider.KeyAlg, goroutines int, r rounds) {
 
 func printLookupsHead(o options) {
 	fmt.Println()
-	fmt.Printf("| look up by name and sign, in a second | goroutines | %d keys | %d keys | ratio |\n", o.fewKeys, o.manyKeys)
-	fmt.Println("|---|---|---|---|---|")
+	fmt.Printf("| look up by name and sign, in a second | goroutines | %d keys | %d keys, %d in use | ratio | %d keys, all in use | ratio |\n",
+		o.fewKeys, o.manyKeys, inUse, o.manyKeys)
+	fmt.Println("|---|---|---|---|---|---|---|")
 }
 
-func printLookups(name string, goroutines int, r rounds) {
-	fmt.Printf("| %s | %d | %s | %s | %s |\n", name, goroutines, rate(r.rate("few")), rate(r.rate("many")), ratio(r.ratio("many", "few")))
+// printLookups prints what looking up costs with few and with many keys on the token: ten of them in use, and all.
+func printLookups(name string, goroutines int, ten, all rounds) {
+	fmt.Printf("| %s | %d | %s | %s | %s | %s | %s |\n", name, goroutines, rate(ten.rate("few")),
+		rate(ten.rate("many")), ratio(ten.ratio("many", "few")), rate(all.rate("many")), ratio(all.ratio("many", "few")))
 }
 
 // printCounts prints the calls of each contender, in the order of names, for each operation.
