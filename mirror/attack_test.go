@@ -32,7 +32,7 @@ type scene struct {
 
 func newScene(t testing.TB) *scene {
 	t.Helper()
-	s := &scene{t: t, dir: t.TempDir(), own: filepath.Join(t.TempDir(), "own"), old: filepath.Join(t.TempDir(), "old"), primary: providertest.NewFake(t)}
+	s := &scene{t: t, dir: tempDir(t), own: filepath.Join(tempDir(t), "own"), old: filepath.Join(tempDir(t), "old"), primary: providertest.NewFake(t)}
 	t.Cleanup(func() { require.NoError(t, s.primary.Close()) })
 	s.pin = s.furnish()
 	return s
@@ -152,7 +152,7 @@ func (s *scene) other() *scene { return newScene(s.t) }
 // evilRecord returns a whole and valid record of a key of the attacker's under the given name.
 func (s *scene) evilRecord(kid string) string {
 	s.t.Helper()
-	dir := s.t.TempDir()
+	dir := tempDir(s.t)
 	p := storeIn(s.t, dir)
 	defer p.Close()
 	f := providertest.NewFake(nil)

@@ -106,7 +106,7 @@ func TestDestroyWhileThePrimaryIsDown(t *testing.T) {
 // The primary carries a destroy out and its answer is lost: once it is back the version is known to be destroyed.
 func TestAnswerToADestroyIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
+		dir := tempDir(t)
 		primary, secondary := providertest.NewFake(t), providertest.NewFake(t)
 		m, err := New(&deaf{primary}, secondary, Config{ManifestDir: dir})
 		require.NoError(t, err)
@@ -323,7 +323,7 @@ func TestCrashAtEveryStepOfADestroy(t *testing.T) {
 
 func crashDestroy(t *testing.T, n int, is string, pinned bool) (done bool) {
 	primary, secondary := providertest.NewFake(t), providertest.NewFake(t)
-	cfg := Config{ManifestDir: t.TempDir()}
+	cfg := Config{ManifestDir: tempDir(t)}
 	f := &fuse{steps: -1, primary: primary, second: secondary}
 	m, err := newMirror(&fused{primary, f}, &fused{secondary, f}, cfg, f.file)
 	require.NoError(t, err)

@@ -24,7 +24,7 @@ func FuzzFilesOfAnAttacker(f *testing.F) {
 	own, old := s.own, s.old
 	f.Fuzz(func(t *testing.T, edits []byte) {
 		s := *s
-		s.t, s.dir, s.own, s.old = t, t.TempDir(), own, old
+		s.t, s.dir, s.own, s.old = t, tempDir(t), own, old
 		s.copyFrom(whole, "keystore", "mirror")
 		for edit := range slices.Chunk(edits, 4) {
 			if len(edit) == 4 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 
@@ -27,7 +28,7 @@ type rig struct {
 func newRig(t testing.TB, cfg Config) *rig {
 	t.Helper()
 	if cfg.ManifestDir == "" {
-		cfg.ManifestDir = t.TempDir()
+		cfg.ManifestDir = tempDir(t)
 	}
 	return startRig(t, &rig{t: t, cfg: cfg, primary: providertest.NewFake(t), secondary: providertest.NewFake(t)})
 }
@@ -36,7 +37,7 @@ func newRig(t testing.TB, cfg Config) *rig {
 func newPlainRig(t testing.TB, cfg Config) *rig {
 	t.Helper()
 	if cfg.ManifestDir == "" {
-		cfg.ManifestDir = t.TempDir()
+		cfg.ManifestDir = tempDir(t)
 	}
 	return startRig(t, &rig{t: t, cfg: cfg, plain: true, primary: providertest.NewFake(t), secondary: providertest.NewFake(t)})
 }
@@ -148,4 +149,18 @@ func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
+}
+
+// tempDir is t.TempDir in memory where the system has such a place. What these tests are about needs no disk, and thousands
+// of syncs of a busy one take minutes. That files are durable is tested in fileops and softfile.
+func tempDir(t testing.TB) string {
+	t.Helper()
+	const memory = "/dev/shm"
+	if _, err := os.Stat(memory); err != nil {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(memory, "mirror")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	return dir
 }

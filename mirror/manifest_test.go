@@ -158,7 +158,7 @@ func TestManifestKeyIsRotated(t *testing.T) {
 
 	t.Run("the new pin works too", func(t *testing.T) {
 		s := *s
-		s.t, s.pin, s.own = t, second.key, t.TempDir()
+		s.t, s.pin, s.own = t, second.key, tempDir(t)
 		_, err := s.innocent(s.read(Config{}))
 		require.NoError(t, err)
 	})
@@ -205,7 +205,7 @@ func TestWhatNobodyVouchedForIsNotSigned(t *testing.T) {
 			s := newScene(t)
 			attack(s)
 			s.put("keystore/keys/evil/1.json", s.evilRecord("evil"))
-			s.own = filepath.Join(t.TempDir(), "new") // the writer remembers nothing either
+			s.own = filepath.Join(tempDir(t), "new") // the writer remembers nothing either
 			s.rewrite()
 			m := s.readManifest()
 			require.Equal(t, s.pin, m.key)

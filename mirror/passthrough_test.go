@@ -173,7 +173,7 @@ func TestMirrorOfAMirror(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := newRig(t, Config{})
 		last := providertest.NewFake(t)
-		outer, err := New(inner.Mirror, last, Config{ManifestDir: t.TempDir()})
+		outer, err := New(inner.Mirror, last, Config{ManifestDir: tempDir(t)})
 		require.NoError(t, err)
 		defer outer.Close()
 		ref, err := outer.CreateKey(t.Context(), provider.KeySpec{KID: "k", Alg: provider.Ed25519})

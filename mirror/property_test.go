@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,7 +28,7 @@ func TestRandomHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		history := steps.Draw(rt, "history")
 		var failure error
-		synctest.Test(t, func(t *testing.T) { failure = live(t.Context(), history) })
+		synctest.Test(t, func(t *testing.T) { failure = live(t.Context(), tempDir(t), history) })
 		if failure != nil {
 			rt.Fatal(failure)
 		}
@@ -70,16 +69,7 @@ type world struct {
 	forgotten map[Version]bool   // the primary lost it behind the mirror's back
 }
 
-func live(ctx context.Context, history []step) (err error) {
-	memory := "/dev/shm" // where there is one, a history waits for no disk
-	if _, err := os.Stat(memory); err != nil {
-		memory = ""
-	}
-	dir, err := os.MkdirTemp(memory, "history")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
+func live(ctx context.Context, dir string, history []step) (err error) {
 	w := &world{
 		primary: providertest.NewFake(nil), secondary: providertest.NewFake(nil), cfg: Config{ManifestDir: dir + "/mirror", StateDir: dir + "/own"},
 		keys: map[Version]string{}, acked: map[Version]bool{}, destroyed: map[Version]bool{}, forgotten: map[Version]bool{},

@@ -15,7 +15,7 @@ import (
 
 // existing returns two fakes of which the first holds keys that no mirror has seen.
 func existing(t *testing.T) *rig {
-	r := &rig{t: t, primary: providertest.NewFake(t), secondary: providertest.NewFake(t), cfg: Config{ManifestDir: t.TempDir()}}
+	r := &rig{t: t, primary: providertest.NewFake(t), secondary: providertest.NewFake(t), cfg: Config{ManifestDir: tempDir(t)}}
 	for _, kid := range []string{"a", "b"} {
 		_, err := r.primary.CreateKey(t.Context(), provider.KeySpec{KID: kid, Alg: provider.Ed25519, Tags: map[string]string{"for": kid}})
 		require.NoError(t, err)
@@ -219,7 +219,7 @@ func TestReconcileLeavesPrivateHalvesThatThePrimaryKeeps(t *testing.T) {
 func TestCopyWhosePlaceWasLostIsFound(t *testing.T) {
 	r := newPlainRig(t, Config{})
 	ref := r.create(provider.KeySpec{KID: "k"})
-	r.cfg.ManifestDir = t.TempDir()
+	r.cfg.ManifestDir = tempDir(t)
 	r.primary.Unplug()
 	r = r.restart()
 	kids, _ := r.jwks("")

@@ -19,7 +19,7 @@ import (
 
 func TestStateOutlivesTheProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := filepath.Join(t.TempDir(), "state")
+		dir := filepath.Join(tempDir(t), "state")
 		s, err := openState(dir, nil, &reader{}, nil)
 		require.NoError(t, err)
 		now := time.Now().UTC()
@@ -53,7 +53,7 @@ func TestStateOutlivesTheProcess(t *testing.T) {
 }
 
 func TestDamagedState(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	s, err := openState(dir, nil, &reader{}, nil)
 	require.NoError(t, err)
 	require.NoError(t, s.update(t.Context(), func(l *ledger) { l.set(Version{"k", 1}, entry{Destroyed: time.Now().UTC(), CopyLeft: true}) }))
@@ -125,7 +125,7 @@ func requireRefused(t *testing.T, dir string, want error) {
 }
 
 func TestManifestDirectoryThatOthersCanWrite(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "state")
+	dir := filepath.Join(tempDir(t), "state")
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	require.NoError(t, os.Chmod(dir, 0o770))
 	_, err := openState(dir, nil, &reader{}, nil)
@@ -237,7 +237,7 @@ func testUnwritableState(t *testing.T, plain bool) {
 	if plain {
 		second = secondary.Plain()
 	}
-	m, err := newMirror(primary, second, Config{ManifestDir: t.TempDir()}, hook)
+	m, err := newMirror(primary, second, Config{ManifestDir: tempDir(t)}, hook)
 	require.NoError(t, err)
 	defer m.Close()
 	_, err = m.CreateKey(t.Context(), provider.KeySpec{KID: "k", Alg: provider.Ed25519})

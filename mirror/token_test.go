@@ -32,7 +32,7 @@ func token(t *testing.T) (*hsm.Token, *softhsm.HSM) {
 }
 
 func TestConformanceOverATokenAndAKeystore(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	providertest.Run(t, func(t *testing.T) provider.Provider {
 		p, _ := token(t)
 		return joined(t, p, keystore(t, dir+"/secondary", false), Config{ManifestDir: dir + "/state"})
@@ -43,7 +43,7 @@ func TestConformanceOverATokenAndAKeystore(t *testing.T) {
 // goes on by itself.
 func TestTokenIsTakenAway(t *testing.T) {
 	p, h := token(t)
-	dir := t.TempDir()
+	dir := tempDir(t)
 	m := joined(t, p, keystore(t, dir+"/secondary", false), Config{ManifestDir: dir + "/state"})
 	ctx := t.Context()
 	ref, err := m.CreateKey(ctx, provider.KeySpec{Alg: provider.ECDSAP256SHA256})

@@ -14,7 +14,7 @@ import (
 // In mode full the keystore ends up with the token's own key, wherever the key's policy lets it out, and never otherwise.
 func TestFullCopiesWhatTheTokenMayGiveAway(t *testing.T) {
 	p, _ := token(t)
-	dir := t.TempDir()
+	dir := tempDir(t)
 	m := joined(t, p, keystore(t, dir+"/secondary", true), Config{Mode: Full, StateDir: dir + "/state"})
 	copies := keystore(t, dir+"/secondary", true)
 	t.Cleanup(func() { require.NoError(t, copies.Close()) })

@@ -10,7 +10,7 @@ import (
 )
 
 func TestOpenByURI(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	uri := "mirrored:?primary=" + url.QueryEscape("softfile:"+dir+"/primary") + "&secondary=" + url.QueryEscape("softfile:"+dir+"/secondary") +
 		"&mode=none&fail_open_reads=false&refuse_orphans=true&kid=k&manifest_dir=" + url.QueryEscape(dir+"/state")
 	p, err := provider.Open(t.Context(), uri)
