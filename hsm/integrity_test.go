@@ -341,7 +341,7 @@ func TestARestartOfTheModuleWhileAKeyIsProvedIsAnOutage(t *testing.T) {
 	making := *k.versions[0]
 	rec := *making.record
 	rec.Version = 2 // not live yet, so it can't be found again
-	making.located = &located{&rec, making.object}
+	making.located = &located{record: &rec}
 	require.NoError(t, token.prove(ctx, &making))
 	require.NoError(t, token.link.(*conn).lib.end(ctx, token.link.(*conn).tried))
 	err = token.prove(ctx, &making)
