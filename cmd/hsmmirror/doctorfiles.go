@@ -117,13 +117,10 @@ func writers(path string) string {
 		if err != nil {
 			return err.Error()
 		}
-		mode := info.Mode()
-		sticky := !first && mode&fs.ModeSticky != 0 // as /tmp: others add, and can't replace
-		if mode.Perm()&0o022 != 0 && !sticky {
-			return fmt.Sprintf("others than its owner can write %s (mode %#o)", path, mode.Perm())
-		}
-		if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 && int(owner.Uid) != os.Getuid() && !sticky {
-			return fmt.Sprintf("another user (uid %d) owns %s", owner.Uid, path)
+		if sticky := info.Mode()&fs.ModeSticky != 0; first || !sticky { // in /tmp others add, and can't replace
+			if who := writersOf(path, info); who != "" {
+				return who
+			}
 		}
 		parent := filepath.Dir(path)
 		if parent == path {
@@ -131,4 +128,21 @@ func writers(path string) string {
 		}
 		path = parent
 	}
+}
+
+// writersOf is writers for path alone. A group of the owner's number is taken for the owner's own, as many systems make one for each
+// user.
+func writersOf(path string, info fs.FileInfo) string {
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return ""
+	}
+	shared := info.Mode().Perm()&0o002 != 0 || info.Mode().Perm()&0o020 != 0 && owner.Gid != owner.Uid
+	switch {
+	case shared:
+		return fmt.Sprintf("others than its owner can write %s (mode %#o)", path, info.Mode().Perm())
+	case owner.Uid != 0 && int(owner.Uid) != os.Getuid():
+		return fmt.Sprintf("another user (uid %d) owns %s", owner.Uid, path)
+	}
+	return ""
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -15,7 +16,7 @@ var faultModules sync.Map
 // injectFault is the command fault. The first one makes the module.
 func injectFault(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: fault crash|hang|fail|removed|flags|none [CALL] [CODE]")
+		ts.Fatalf("usage: fault crash|hang|delay|fail|removed|flags|none [CALL] [CODE]")
 	}
 	m := faultModule(ts)
 	m.Clear()
@@ -24,6 +25,8 @@ func injectFault(ts *testscript.TestScript, neg bool, args []string) {
 		m.On(args[1]).Crash()
 	case args[0] == "hang" && len(args) == 2:
 		m.On(args[1]).Hang()
+	case args[0] == "delay" && len(args) == 2:
+		m.On(args[1]).Delay(2 * time.Second)
 	case args[0] == "fail" && len(args) == 3:
 		m.On(args[1]).Fail(uint(number(ts, args[2])))
 	case args[0] == "removed" && len(args) == 1:

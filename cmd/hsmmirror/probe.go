@@ -114,7 +114,7 @@ func (a *app) probe(ctx context.Context, req probeRequest, each func(probeEvent)
 	case !errors.Is(failure, errNoAnswer):
 		return failure
 	case hung:
-		return &errModule{req.Module, last, fmt.Sprintf("did not come back within %v", a.options.limit()), true}
+		return &errModule{req.Module, last, fmt.Sprintf("did not come back within %v", limitOf(last, a.options.limit())), true}
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
@@ -196,13 +196,23 @@ func followProbe(ctx context.Context, cancel func(), req probeRequest, events io
 			if m.event.last() {
 				return last, false, nil
 			}
-			timer.Reset(limit)
+			timer.Reset(limitOf(last, limit))
 		case <-timer.C:
 			return last, true, errNoAnswer
 		case <-ctx.Done():
 			return last, false, ctx.Err()
 		}
 	}
+}
+
+// generationLimits is how many time limits the generation of a key may take: RSA keys take minutes on some tokens.
+const generationLimits = 12
+
+func limitOf(call string, limit time.Duration) time.Duration {
+	if call == "C_GenerateKeyPair" || call == "C_GenerateKey" {
+		return generationLimits * limit
+	}
+	return limit
 }
 
 // last tells whether the event ends the stream.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -73,13 +74,20 @@ func toYAML(text []byte) ([]byte, error) {
 	return out.Bytes(), e.Close()
 }
 
-// plain drops the styles of JSON. The encoder quotes what would be read as something else than it is.
+// plain drops the styles of JSON where every reader of YAML, those of 1.1 too, takes what is left for the same text.
 func plain(n *yaml.Node) {
+	quoted := n.Kind == yaml.ScalarNode && n.Tag == "!!str" && !strings.Contains(n.Value, "\n") && !(unquoted.MatchString(n.Value) && !words[strings.ToLower(n.Value)])
 	n.Style = 0
-	if n.Kind == yaml.ScalarNode && strings.ContainsFunc(n.Value, hidden) {
+	if quoted || strings.ContainsFunc(n.Value, hidden) {
 		n.Style = yaml.DoubleQuotedStyle // the only one with escapes
 	}
 	for _, child := range n.Content {
 		plain(child)
 	}
 }
+
+var (
+	unquoted = regexp.MustCompile(`^[A-Za-z/_]([A-Za-z0-9 _/.+-]*[A-Za-z0-9_])?$`)
+	// words are what YAML 1.1 takes for something else than text.
+	words = map[string]bool{"y": true, "n": true, "yes": true, "no": true, "on": true, "off": true, "true": true, "false": true, "null": true}
+)
