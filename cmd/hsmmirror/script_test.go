@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 //	fault KIND [CALL]    puts a module that fails on demand before the tokens', and makes it fail: crash or hang in a call,
 //	                     fail CALL CODE, removed, flags SET, or well again
 //	exits CODE COMMAND   runs a command that ends with this exit code
+//	setenv NAME FILE     sets a variable to what a file, or stdout, says
 //	interrupt TEXT       runs the demo and interrupts it when it prints the text
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -53,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"fault":     injectFault,
 			"exits":     exits,
 			"interrupt": interrupt,
+			"setenv":    setenv,
 		},
 	})
 }
@@ -90,6 +92,13 @@ func makeTokens(ts *testscript.TestScript, neg bool, labels []string) {
 	ts.Setenv("HSMMIRROR_MODULE", h.Module)
 	ts.Setenv("HSMMIRROR_TOKEN", labels[0])
 	ts.Setenv("HSMMIRROR_PIN_SOURCE", "file:"+h.Tokens[0].PINFile)
+}
+
+func setenv(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: setenv NAME FILE")
+	}
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
