@@ -5,6 +5,11 @@
 //
 // Config.ManifestDir: give one. What was destroyed through the mirror stays destroyed only as long as the mirror remembers it.
 //
+// Config.Pin and Config.StateDir: give them to whoever reads. With the pin nothing is served from the secondary that the
+// primary did not vouch for in a signed manifest; without it whoever can write the mirror's files can have their own key
+// accepted by every verifier, and the answers are marked Provenance.Unauthenticated. The directory is the reader's own, and
+// lets it notice an old copy put back.
+//
 // Config.Mode: what is copied to the secondary. Public halves by default; private ones only in mode full, and only of keys
 // whose export policy is secret_when_allowed.
 //
@@ -35,14 +40,22 @@
 // knows. That is so for symmetric keys in mode public_only, of which there is nothing to copy.
 //
 // A copy is served only if its thumbprint is the one that the primary gave the version, as far as the mirror has heard of
-// it; else the answer is [provider.ErrTampered], and lists leave the copy out and name it in their XX//
+// it, and with a pin only if the manifest names it just so; else the answer is [provider.ErrTampered], and lists leave the
+// copy out and name it in their Problems. A JWK Set is refused whole rather than served with a gap.
 // JWKS is the union of both stores without duplicates, and the primary wins. States are evaluated on every read over all
-// versions that the mirror knows, so that rotations run on during an outage.
+// versions that the mirror knows: during an outage retiring goes on, and a version that was to become active stays pending.
 //
 // Every answer carries its [provider.Provenance]: Primary, as the primary gave it; Secondary, with the time of the primary's
 // last confirmation of the version, the reason, and Stale past Config.StaleAfter; Merged for lists with orphans.
 //
 // Signing and everything else that needs a private half is the primary's alone and never fails over.
+//
+// # The manifest
+//
+// With every change, and every Config.ReconcileEvery, the primary signs a statement of all that may be served and all that was
+// destroyed, with a key of its own under the reserved kid [ManifestKID]. docs/manifest.md describes it, for verifiers of
+// other makes too. Nothing is served by one that is Config.RefuseAfter old, or of a lower generation than one seen before.
+// A primary that can't sign leaves the mirror unauthenticated; [Mirror.Status] says so.
 //
 // # Mode none
 //
