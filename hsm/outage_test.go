@@ -37,8 +37,8 @@ func comesBack(t *testing.T, call func(context.Context) error) {
 }
 
 func TestTokenTakenAwayUnderLoad(t *testing.T) {
-	u := newUser(t, open(t, sharedToken))
 	before := runtime.NumGoroutine()
+	u := newUser(t, open(t, sharedToken))
 	var failed, other atomic.Int64
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -67,8 +67,9 @@ func TestTokenTakenAwayUnderLoad(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
-	settles(t, before)
 	require.NoError(t, u.sign(context.Background()))
+	require.NoError(t, u.token.Close())
+	settles(t, before)
 }
 
 func TestATokenThatIsAwayAtTheStart(t *testing.T) {
@@ -130,8 +131,8 @@ func TestEveryCallNoticesThatTheTokenIsAway(t *testing.T) {
 func TestTwoTokensOfAModuleThatGoesAway(t *testing.T) {
 	for _, labels := range [][2]string{{sharedToken, otherToken}, {sharedToken, sharedToken}} {
 		t.Run(labels[0]+" and "+labels[1], func(t *testing.T) {
-			users := [2]user{newUser(t, open(t, labels[0])), newUser(t, open(t, labels[1]))}
 			before := runtime.NumGoroutine()
+			users := [2]user{newUser(t, open(t, labels[0])), newUser(t, open(t, labels[1]))}
 			for range 2 {
 				h := takeAway(t)
 				for _, u := range users {
@@ -145,6 +146,9 @@ func TestTwoTokensOfAModuleThatGoesAway(t *testing.T) {
 					comesBack(t, u.sign)
 					comesBack(t, u.read)
 				}
+			}
+			for _, u := range users {
+				require.NoError(t, u.token.Close())
 			}
 			settles(t, before)
 		})
