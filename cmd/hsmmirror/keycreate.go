@@ -76,7 +76,9 @@ func newKeyCreate(a *app) *cobra.Command {
 			}
 			a.makes = true
 			return a.withStore(cmd.Context(), func(ctx context.Context, p provider.Provider) error {
+				stop := a.progress(ctx, "the key is being made")
 				ref, err := p.CreateKey(ctx, spec)
+				stop()
 				if err != nil {
 					return err
 				}

@@ -43,7 +43,9 @@ A public key alone makes a key that verifies and encrypts only.`,
 			}
 			a.makes = true
 			return a.withStore(cmd.Context(), func(ctx context.Context, p provider.Provider) error {
+				stop := a.progress(ctx, "the key is being imported")
 				ref, err := p.ImportKey(ctx, spec, material)
+				stop()
 				if err != nil {
 					return err
 				}

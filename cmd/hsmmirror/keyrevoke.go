@@ -66,7 +66,9 @@ func toRevoke(ctx context.Context, p provider.Provider, name string) (provider.K
 func (a *app) revoke(ctx context.Context, p provider.Provider, ref provider.KeyRef) error {
 	var out revocationJSON
 	if ref.State == provider.Active {
+		stop := a.progress(ctx, "the successor is being made")
 		next, err := p.RotateKey(ctx, ref.KID, provider.Rotation{Windows: &provider.Windows{}})
+		stop()
 		if err != nil {
 			return fmt.Errorf("make the successor of %q: %w", ref.JWKKID(), err)
 		}

@@ -38,7 +38,9 @@ the one before it is published no more.`,
 				return err
 			}
 			return a.withStore(cmd.Context(), func(ctx context.Context, p provider.Provider) error {
+				stop := a.progress(ctx, "the key is being made")
 				ref, err := p.RotateKey(ctx, args[0], rotation)
+				stop()
 				if err != nil {
 					return err
 				}

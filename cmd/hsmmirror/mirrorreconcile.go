@@ -42,7 +42,9 @@ under their name. Nothing is deleted because the token does not show it. With
 				return a.printDrift(drift)
 			}
 			return a.withMirror(cmd.Context(), func(ctx context.Context, m *mirror.Mirror) error {
+				stop := a.progress(ctx, "the stores are being compared")
 				report, err := m.Reconcile(ctx)
+				stop()
 				if err != nil {
 					return err
 				}

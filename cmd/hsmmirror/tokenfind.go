@@ -44,6 +44,7 @@ func (a *app) modules(ctx context.Context) ([]seenModule, error) {
 	if len(found) == 0 {
 		return nil, usagef("name one with --module PATH", "no PKCS#11 module is configured in p11-kit, and none is in a well-known place")
 	}
+	defer a.progress(ctx, "the modules are being looked at")()
 	seen := make([]seenModule, len(found))
 	turn := make(chan struct{}, 4)
 	var all sync.WaitGroup
