@@ -41,9 +41,19 @@ func (c *conn) generateOn(m *member, g generation) (remove func() error, err err
 	}
 	key, call, err := generateCrypto11(m.c11, g)
 	if err = c.fail(call.String(), c.p11.count(call, cause(err))); err != nil {
-		return nil, err
+		return nil, once(err)
 	}
 	return key.Delete, nil
+}
+
+// once returns the error of crypto11 so that nothing is made again for it: crypto11 reads a key that it has made, and the code may
+// be that of the reading.
+func once(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	return e.as(e.Unwrap())
 }
 
 func generateCrypto11(c11 *crypto11.Context, g generation) (key interface{ Delete() error }, call function, err error) {
