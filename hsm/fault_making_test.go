@@ -22,6 +22,8 @@ func TestAKeyIsMadeOnceOrNotAtAll(t *testing.T) {
 	}{
 		{"the session is gone", []string{"C_OpenSession", "C_GenerateKeyPair", "C_GetAttributeValue", "C_CreateObject", "C_DestroyObject", "C_SignInit", "C_Sign"},
 			func(p faultmodule.Plan) *faultmodule.Fault { return p.Fail(0xB3) }},
+		{"the token errs", []string{"C_GenerateKeyPair", "C_GetAttributeValue", "C_CreateObject", "C_DestroyObject", "C_SignInit", "C_Sign"},
+			func(p faultmodule.Plan) *faultmodule.Fault { return p.Fail(0x30) }},
 		{"the login is gone", []string{"C_GenerateKeyPair", "C_CreateObject", "C_DestroyObject", "C_SignInit", "C_Sign"},
 			func(p faultmodule.Plan) *faultmodule.Fault { return p.Fail(0x101) }},
 		{"the answer is lost", []string{"C_GenerateKeyPair", "C_CreateObject", "C_DestroyObject", "C_SignInit", "C_Sign"},
@@ -30,7 +32,7 @@ func TestAKeyIsMadeOnceOrNotAtAll(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			ctx := context.Background()
 			f := openFaulty(t, nil)
-			for n := 0; ; n++ {
+			for n := 0; ; n += 1 + n/10 { // the later ones are much alike
 				fault := tt.fail(f.m.On(tt.functions...).After(n).Times(1))
 				kid := provider.NewKID()
 				_, err := f.CreateKey(ctx, provider.KeySpec{KID: kid, Alg: provider.ECDSAP256SHA256})

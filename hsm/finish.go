@@ -15,6 +15,11 @@ func (t *Token) finish(ctx context.Context, rec record) error {
 	if err != nil {
 		return err
 	}
+	for _, o := range objects {
+		if o.problem != nil { // it is there, and must not pass for missing
+			return fmt.Errorf("read back %q: %w", rec.jwkKID(), o.problem)
+		}
+	}
 	rec.Stage = live
 	v, err := t.proved(ctx, &rec, objects)
 	if err != nil {

@@ -115,16 +115,20 @@ type reader struct {
 	s pkcs11.SessionHandle
 	h pkcs11.ObjectHandle
 	o *object
+
+	lost error // what kept a call from reaching the object: it says nothing of the object
 }
 
 // read returns what can be read of an object; nil if it is gone. What can't be read is the object's problem and hides no
 // other object. An error means that nothing at all can be read any more.
 func (c *conn) read(m *member, s pkcs11.SessionHandle, h pkcs11.ObjectHandle) (*object, error) {
-	r := reader{c, s, h, &object{epoch: m.epoch, handle: uint(h)}}
+	r := &reader{c: c, s: s, h: h, o: &object{epoch: m.epoch, handle: uint(h)}}
 	class, err := r.attributes(pkcs11.CKA_CLASS)
 	switch {
 	case isGone(err):
 		return nil, nil
+	case r.lost != nil:
+		return nil, r.lost
 	case err != nil:
 		r.o.problem = c.fail("C_GetAttributeValue", err)
 		return r.o, c.there(m, s)
@@ -146,10 +150,10 @@ func (c *conn) read(m *member, s pkcs11.SessionHandle, h pkcs11.ObjectHandle) (*
 		values := r.optional(pkcs11.CKA_LABEL, pkcs11.CKA_ID)
 		r.o.label, r.o.id = string(values[0]), values[1]
 	}
-	return r.o, nil
+	return r.o, r.lost
 }
 
-func (r reader) data() {
+func (r *reader) data() {
 	values := r.optional(pkcs11.CKA_LABEL, pkcs11.CKA_APPLICATION, pkcs11.CKA_PRIVATE)
 	r.o.label, r.o.application, r.o.private = string(values[0]), string(values[1]), isTrue(values[2])
 	if r.o.isRecord() {
@@ -157,12 +161,12 @@ func (r reader) data() {
 	}
 }
 
-func (r reader) identity() {
+func (r *reader) identity() {
 	values := r.optional(pkcs11.CKA_LABEL, pkcs11.CKA_ID, pkcs11.CKA_KEY_TYPE)
 	r.o.label, r.o.id, r.o.keyType = string(values[0]), values[1], toUint(values[2])
 }
 
-func (r reader) publicKey() {
+func (r *reader) publicKey() {
 	r.identity()
 	switch r.o.keyType {
 	case pkcs11.CKK_RSA:
@@ -175,7 +179,7 @@ func (r reader) publicKey() {
 }
 
 // key reads a private or secret key and the evidence of its protection.
-func (r reader) key() {
+func (r *reader) key() {
 	r.identity()
 	values := r.optional(pkcs11.CKA_SENSITIVE, pkcs11.CKA_EXTRACTABLE, pkcs11.CKA_ALWAYS_SENSITIVE, pkcs11.CKA_NEVER_EXTRACTABLE,
 		pkcs11.CKA_LOCAL, pkcs11.CKA_KEY_GEN_MECHANISM, pkcs11.CKA_PRIVATE)
@@ -196,14 +200,14 @@ func (c *conn) publicParts(ctx context.Context, o *object) (*object, error) {
 		if o.epoch != m.epoch {
 			return errMoved
 		}
-		r := reader{c, s, pkcs11.ObjectHandle(o.handle), &parts}
+		r := &reader{c: c, s: s, h: pkcs11.ObjectHandle(o.handle), o: &parts}
 		if o.class == pkcs11.CKO_CERTIFICATE {
 			parts.value = r.optional(pkcs11.CKA_VALUE)[0]
-			return nil
+			return r.lost
 		}
 		values := r.optional(pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT, pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT, ckaPublicKeyInfo)
 		parts.modulus, parts.exponent, parts.ecParams, parts.ecPoint, parts.publicKeyInfo = values[0], values[1], values[2], values[3], values[4]
-		return nil
+		return r.lost
 	})
 	if err != nil {
 		return nil, err
@@ -212,13 +216,14 @@ func (c *conn) publicParts(ctx context.Context, o *object) (*object, error) {
 }
 
 // attributes reads several attributes in one call.
-func (r reader) attributes(types ...uint) ([][]byte, error) {
+func (r *reader) attributes(types ...uint) ([][]byte, error) {
 	template := make([]*pkcs11.Attribute, len(types))
 	for i, t := range types {
 		template[i] = pkcs11.NewAttribute(t, nil)
 	}
 	read, err := r.c.p11.GetAttributeValue(r.s, r.h, template)
 	if err != nil {
+		r.note(err)
 		return nil, err
 	}
 	values := make([][]byte, len(types))
@@ -228,9 +233,21 @@ func (r reader) attributes(types ...uint) ([][]byte, error) {
 	return values, nil
 }
 
+// note keeps an error that is not about the object.
+func (r *reader) note(err error) {
+	var code pkcs11.Error
+	if !errors.As(err, &code) {
+		return
+	}
+	switch classOf(uint(code)) {
+	case classSession, classLogin, classHalfway, classToken, classFatal:
+		r.lost = r.c.fail("C_GetAttributeValue", err)
+	}
+}
+
 // optional reads what it can: all at once, and where the module refuses, one by one, because one unknown attribute makes
 // miekg drop the values of all. What is not there stays nil.
-func (r reader) optional(types ...uint) [][]byte {
+func (r *reader) optional(types ...uint) [][]byte {
 	if values, err := r.attributes(types...); err == nil {
 		return values
 	}
@@ -244,7 +261,7 @@ func (r reader) optional(types ...uint) [][]byte {
 }
 
 // required is optional for attributes without which the object is no use: it notes a problem.
-func (r reader) required(types ...uint) [][]byte {
+func (r *reader) required(types ...uint) [][]byte {
 	values, err := r.attributes(types...)
 	if err != nil {
 		r.o.problem = fmt.Errorf("%s %s: %w", className(r.o.class), quote(r.o.label), r.c.fail("C_GetAttributeValue", err))

@@ -24,7 +24,7 @@ func (c *conn) transport(m *member, s pkcs11.SessionHandle, kek []byte, template
 		_ = c.p11.DestroyObject(s, public)
 		_ = c.p11.DestroyObject(s, private)
 	}()
-	values, err := reader{c, s, public, &object{}}.attributes(ckaModulus, ckaPublicExponent)
+	values, err := (&reader{c: c, s: s, h: public}).attributes(ckaModulus, ckaPublicExponent)
 	if err != nil {
 		return 0, c.fail("C_GetAttributeValue", err)
 	}

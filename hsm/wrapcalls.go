@@ -34,7 +34,7 @@ func (c *conn) wrap(ctx context.Context, w wrapping, key *object) ([]byte, error
 
 // extractable returns nil if the key has CKA_EXTRACTABLE true. The module is not relied on for it: NSS wraps any key.
 func (c *conn) extractable(s pkcs11.SessionHandle, key pkcs11.ObjectHandle) error {
-	values, err := reader{c, s, key, &object{}}.attributes(ckaExtractable)
+	values, err := (&reader{c: c, s: s, h: key}).attributes(ckaExtractable)
 	if err != nil {
 		return c.fail("C_GetAttributeValue", err)
 	}
@@ -54,7 +54,7 @@ func (c *conn) value(ctx context.Context, key *object) ([]byte, error) {
 		if err := c.extractable(s, h); err != nil {
 			return err
 		}
-		values, err := reader{c, s, h, &object{}}.attributes(ckaValue)
+		values, err := (&reader{c: c, s: s, h: h}).attributes(ckaValue)
 		if err != nil {
 			return c.fail("C_GetAttributeValue", err)
 		}
