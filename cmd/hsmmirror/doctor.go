@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -171,7 +172,7 @@ func (d *doctor) token(ctx context.Context) (seenSlot, bool) {
 	s, err := d.one(ctx)
 	d.notes = notes{} // what could not be looked at on the way
 	if err != nil {
-		d.failed("token", firstOf(hintFor(err), "hsmmirror token list shows the tokens that are there"), "%s", cause(err.Error()))
+		d.failed("token", cmp.Or(hintFor(err), "hsmmirror token list shows the tokens that are there"), "%s", cause(err.Error()))
 		return s, false
 	}
 	if path == "" {
@@ -216,13 +217,4 @@ func (d *doctor) module(ctx context.Context, path, initArgs string) bool {
 
 func (d *doctor) library(m hsm.ModuleInfo) {
 	d.ok("library", "%s, %s, version %s, PKCS#11 %s", m.Description, m.Manufacturer, m.Version, m.Cryptoki)
-}
-
-func firstOf(words ...string) string {
-	for _, w := range words {
-		if w != "" {
-			return w
-		}
-	}
-	return ""
 }

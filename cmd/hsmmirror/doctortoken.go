@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -42,7 +43,7 @@ func (d *doctor) capabilities(s seenSlot) {
 			lack = append(lack, fmt.Sprintf("%s (no %s)", alg.Alg, alg.Missing))
 		}
 	}
-	text := "it gives " + firstOf(strings.Join(have, " "), "none of ours")
+	text := "it gives " + cmp.Or(strings.Join(have, " "), "none of ours")
 	if len(lack) > 0 {
 		text += "; it does not give " + strings.Join(lack, ", ")
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/template"
 
 	"github.com/spf13/cobra"
 
@@ -194,73 +192,6 @@ func (a *app) firstRun(ctx context.Context) (pin string, err error) {
 		return err
 	})
 	return pin, err
-}
-
-var configTemplate = template.Must(template.New("config").Funcs(template.FuncMap{"yaml": yamlScalar}).Parse(
-	`# The configuration of hsmmirror; see hsmmirror help config. Flags and environment variables come before it.
-
-# The PKCS#11 library of the token.
-module: {{yaml .Module}}
-
-# The token, by its label and serial number. Slot numbers move.
-token: {{yaml .Token}}
-{{if .Serial}}serial: {{yaml .Serial}}
-{{end}}
-# Where the PIN comes from: file:PATH, env:NAME, fd:N, prompt or pinpad. Never the PIN itself.
-pin_source: {{yaml .PINSource}}
-
-# The directory of the software keystore, which answers while the token is away.
-store: {{yaml .Store}}
-
-# What is mirrored: public_only, full or none.
-mode: public_only
-
-# The thumbprint of the key that signs the mirror's manifest belongs in the configuration of readers:
-# manifest_pin: what hsmmirror mirror pin prints
-# state_dir: a directory of the reader's own
-`))
-
-// config returns the text of the configuration file.
-func (s setup) config() ([]byte, error) {
-	var b bytes.Buffer
-	err := configTemplate.Execute(&b, s)
-	return b.Bytes(), err
-}
-
-// yamlScalar writes a string as a YAML scalar in quotes, which JSON's are.
-func yamlScalar(s string) (string, error) {
-	var b bytes.Buffer
-	if plainScalar(s) {
-		return s, nil
-	}
-	for _, r := range s {
-		if hidden(r) || r == '"' || r == '\\' {
-			fmt.Fprintf(&b, `\U%08X`, r)
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return `"` + b.String() + `"`, nil
-}
-
-// plainScalar tells whether YAML reads s as the same text without quotes.
-func plainScalar(s string) bool {
-	return strings.HasPrefix(s, "/") && strings.Trim(s, "/abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == ""
-}
-
-// write makes the file, whole or not at all.
-func (f *initFlags) write(text []byte) error {
-	if err := os.MkdirAll(filepath.Dir(f.out), 0o755); err != nil {
-		return err
-	}
-	temp := f.out + ".new"
-	if err := os.WriteFile(temp, text, 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(temp, f.out); err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	return nil
 }
 
 func (s setup) farewell(path, pin string) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ that it names is there as it says.`,
 				}
 				s := newStatusJSON(m.Status())
 				if s.Problem != "" || s.Manifest == nil {
-					return fmt.Errorf("%w: %s", provider.ErrTampered, firstOf(s.Problem, "there is no manifest"))
+					return fmt.Errorf("%w: %s", provider.ErrTampered, cmp.Or(s.Problem, "there is no manifest"))
 				}
 				if !s.Manifest.Pinned {
 					a.notes.degrade("nobody vouches for the manifest: name its key's thumbprint with --manifest-pin")

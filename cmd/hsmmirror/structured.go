@@ -23,7 +23,7 @@ func (a *app) printJSON(v any) error {
 		if b, err = toYAML(b); err != nil {
 			return err
 		}
-		_, err = a.out.Write(escape(b, func(r rune) string { return fmt.Sprintf(`\U%08X`, r) }))
+		_, err = a.out.Write(escape(b, yamlEscape))
 		return err
 	}
 	_, err = a.out.Write(append(escape(b, jsonEscape), '\n'))
@@ -55,6 +55,9 @@ func jsonEscape(r rune) string {
 	}
 	return s
 }
+
+// yamlEscape writes a rune as YAML 1.2 section 5.7 does.
+func yamlEscape(r rune) string { return fmt.Sprintf(`\U%08X`, r) }
 
 func hidden(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 

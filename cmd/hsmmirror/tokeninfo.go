@@ -76,7 +76,7 @@ func tokenFields(s seenSlot) []field {
 		{"clock", t.Clock},
 		{"mechanisms", strconv.Itoa(len(t.Mechanisms))},
 		{"slot", fmt.Sprintf("%d, %s", s.slot.ID, printable(s.slot.Description))},
-		{"slot flags", slotText(s.slot.Flags)},
+		{"slot flags", flagText(s.slot.Flags)},
 		{"module", s.module.Path},
 		{"library", fmt.Sprintf("%s, %s, version %s, PKCS#11 %s", printable(s.module.Description), printable(s.module.Manufacturer), s.module.Version, s.module.Cryptoki)},
 		{"uri", tokenURI(s)},
@@ -172,5 +172,3 @@ func flagText(flags []string) string {
 	}
 	return strings.Join(words, ", ")
 }
-
-func slotText(flags []string) string { return flagText(flags) }

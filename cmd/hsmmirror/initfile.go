@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+
+	"go.yaml.in/yaml/v3"
+)
+
+var configTemplate = template.Must(template.New("config").Funcs(template.FuncMap{"yaml": yamlScalar}).Parse(
+	`# The configuration of hsmmirror; see hsmmirror help config. Flags and environment variables come before it.
+
+# The PKCS#11 library of the token.
+module: {{yaml .Module}}
+
+# The token, by its label and serial number. Slot numbers move.
+token: {{yaml .Token}}
+{{if .Serial}}serial: {{yaml .Serial}}
+{{end}}
+# Where the PIN comes from: file:PATH, env:NAME, fd:N, prompt or pinpad. Never the PIN itself.
+pin_source: {{yaml .PINSource}}
+
+# The directory of the software keystore, which answers while the token is away.
+store: {{yaml .Store}}
+
+# What is mirrored: public_only, full or none.
+mode: public_only
+
+# The thumbprint of the key that signs the mirror's manifest belongs in the configuration of readers:
+# manifest_pin: what hsmmirror mirror pin prints
+# state_dir: a directory of the reader's own
+`))
+
+// config returns the text of the configuration file.
+func (s setup) config() ([]byte, error) {
+	var b bytes.Buffer
+	err := configTemplate.Execute(&b, s)
+	return b.Bytes(), err
+}
+
+// yamlScalar writes a string as a YAML scalar.
+func yamlScalar(s string) (string, error) {
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+	plain(n)
+	text, err := yaml.Marshal(n)
+	return strings.TrimSuffix(string(escape(text, yamlEscape)), "\n"), err
+}
+
+// write makes the file, whole or not at all.
+func (f *initFlags) write(text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(f.out), 0o755); err != nil {
+		return err
+	}
+	temp := f.out + ".new"
+	if err := os.WriteFile(temp, text, 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, f.out); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	return nil
+}
