@@ -74,9 +74,10 @@ const (
 	ckmAESKeyWrapKWP          = 0x210B
 	ckmAESKeyWrapPKCS7        = 0x210C
 
-	ckfLoginRequired = 0x04    // of CK_TOKEN_INFO
-	ckfWrap          = 0x20000 // of CK_MECHANISM_INFO
-	ckfUnwrap        = 0x40000
+	ckfWriteProtected = 0x02    // of CK_TOKEN_INFO
+	ckfLoginRequired  = 0x04    // of CK_TOKEN_INFO
+	ckfWrap           = 0x20000 // of CK_MECHANISM_INFO
+	ckfUnwrap         = 0x40000
 
 	ckgMGF1SHA1   = 0x01
 	ckgMGF1SHA256 = 0x02

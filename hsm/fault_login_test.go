@@ -100,6 +100,7 @@ func TestATokenThatCanNotBeWrittenTo(t *testing.T) {
 	require.NoError(t, err)
 	_, err = f.CreateKey(ctx, provider.KeySpec{Alg: provider.ECDSAP256SHA256})
 	require.ErrorIs(t, err, provider.ErrUnsupported)
+	require.ErrorContains(t, err, "it is write-protected")
 	_, err = f.DestroyKey(ctx, ref.KID, 1)
 	require.ErrorIs(t, err, provider.ErrUnsupported)
 	_, err = f.GetKey(ctx, ref.KID, 1)

@@ -205,8 +205,11 @@ func (t *Token) lock(ctx context.Context, kid string) (unlock func(), err error)
 
 func (t *Token) turn(ctx context.Context, kid string) (release func(), err error) {
 	info, err := t.keyed(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case info.flags&ckfWriteProtected != 0:
+		return nil, provider.Unsupportedf("write to token %s: it is write-protected", quote(info.Label))
 	}
 	done, err := kids.lock(ctx, info.Serial+"/"+kid)
 	if err != nil {
