@@ -40,7 +40,7 @@ func (d *doctor) capabilities(s seenSlot) {
 		case slices.Contains(d.need, alg.Alg):
 			d.failed("algorithms", "choose another algorithm or token", "%s is needed, and the token lacks %s", alg.Alg, alg.Missing)
 		default:
-			lack = append(lack, fmt.Sprintf("%s (no %s)", alg.Alg, alg.Missing))
+			lack = append(lack, fmt.Sprintf("%s (it lacks %s)", alg.Alg, alg.Missing))
 		}
 	}
 	text := "it gives " + cmp.Or(strings.Join(have, " "), "none of ours")

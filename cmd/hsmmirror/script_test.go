@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,6 +43,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("NO_COLOR", "1")
+			env.Setenv("NSS", nssModule())
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command of a race build sleeps for a second at its end
 			return nil
 		},
@@ -59,7 +61,17 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// condition knows [cgo], [p11kit]: p11-kit's server and client are there, and [softhsm]: SoftHSM2 is there and this program can load it.
+// nssModule returns the path of NSS's module; empty if it is not installed.
+func nssModule() string {
+	for _, pattern := range []string{"/usr/lib*/libsoftokn3.so", "/usr/lib*/*/libsoftokn3.so", "/usr/lib*/*/nss/libsoftokn3.so"} {
+		if found, _ := filepath.Glob(pattern); len(found) > 0 {
+			return found[0]
+		}
+	}
+	return ""
+}
+
+// condition knows [cgo], [nss]: NSS is there, [p11kit]: p11-kit's server and client are there, and [softhsm]: SoftHSM2 is there and this program can load it.
 func condition(name string) (bool, error) {
 	switch name {
 	case "cgo":
@@ -67,6 +79,8 @@ func condition(name string) (bool, error) {
 	case "p11kit":
 		_, err := exec.LookPath("p11-kit")
 		return err == nil && p11kitClient() != "", nil
+	case "nss":
+		return nssModule() != "", nil
 	case "softhsm":
 		_, err := softhsm.Find()
 		if err != nil && os.Getenv(softhsmtest.RequireEnv) != "" {

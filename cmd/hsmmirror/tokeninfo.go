@@ -83,12 +83,16 @@ func tokenFields(s seenSlot) []field {
 	}
 }
 
-// tokenURI returns the URI that selects the token, with the module where it was found.
+// tokenURI returns the URI that selects the token, with the module where it was found and what that wants to be told.
 func tokenURI(s seenSlot) string {
 	if s.slot.Token == nil || s.slot.Token.URI == "" {
 		return ""
 	}
-	return s.slot.Token.URI + "?module-path=" + escapeQuery(s.module.Path)
+	uri := s.slot.Token.URI + "?module-path=" + escapeQuery(s.module.Path)
+	if s.initArgs != "" {
+		uri += "&x-init-reserved=" + escapeQuery(s.initArgs)
+	}
+	return uri
 }
 
 // escapeQuery encodes what may not stand in the value of a query attribute (RFC 7512 section 2.3).
