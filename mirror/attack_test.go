@@ -27,7 +27,8 @@ type scene struct {
 	old     string // a copy of dir from before gone.1 was destroyed
 	primary *providertest.Fake
 	pin     string
-	good    map[string]string // JWK kid → JWK
+	good    map[string]string       // JWK kid → JWK
+	evil    map[string]provider.JWK // the attacker's keys by kid
 }
 
 func newScene(t testing.TB) *scene {
@@ -58,7 +59,7 @@ func (s *scene) furnish() (pin string) {
 	require.True(s.t, d.Mirroring.Mirrored, d.Mirroring.Reason)
 	set, err := m.JWKS(ctx, "")
 	require.NoError(s.t, err)
-	s.good = map[string]string{}
+	s.good, s.evil = map[string]string{}, map[string]provider.JWK{}
 	for _, k := range set.Keys() {
 		s.good[k.JWKKID()] = string(k.JSON())
 	}
@@ -149,17 +150,26 @@ const (
 // other returns a scene of another token, whose keys have the same names.
 func (s *scene) other() *scene { return newScene(s.t) }
 
-// evilRecord returns a whole and valid record of a key of the attacker's under the given name.
+// evilKey returns the attacker's key for a kid, which is always the same.
+func (s *scene) evilKey(kid string) provider.JWK {
+	s.t.Helper()
+	if _, made := s.evil[kid]; !made {
+		f := providertest.NewFake(nil)
+		_, err := f.CreateKey(s.t.Context(), provider.KeySpec{KID: kid, Alg: provider.ECDSAP256SHA256})
+		require.NoError(s.t, err)
+		s.evil[kid], err = f.PublicJWK(s.t.Context(), kid, 1)
+		require.NoError(s.t, err)
+	}
+	return s.evil[kid]
+}
+
+// evilRecord returns a whole and valid record of the attacker's key.
 func (s *scene) evilRecord(kid string) string {
 	s.t.Helper()
 	dir := tempDir(s.t)
 	p := storeIn(s.t, dir)
 	defer p.Close()
-	f := providertest.NewFake(nil)
-	_, err := f.CreateKey(s.t.Context(), provider.KeySpec{KID: kid, Alg: provider.ECDSAP256SHA256})
-	require.NoError(s.t, err)
-	k, err := f.PublicJWK(s.t.Context(), kid, 1)
-	require.NoError(s.t, err)
+	k := s.evilKey(kid)
 	material, err := provider.PublicMaterial(k.PublicKey())
 	require.NoError(s.t, err)
 	_, err = p.PutVersion(s.t.Context(), k.Ref(), material)
@@ -286,12 +296,11 @@ func (s *scene) readManifest() *manifest {
 	return m
 }
 
-// vouching returns a state that names an attacker's key under a kid, at the manifest that is there.
+// vouching returns a state that names the attacker's key as whole as the mirror would, at the manifest that is there.
 func (s *scene) vouching(kid string) string {
 	s.t.Helper()
-	now := time.Now().UTC()
 	l := newLedger()
-	l.set(Version{kid, 1}, entry{Fingerprint: strings.Repeat("A", 43), ActiveFrom: now, Confirmed: now, details: details{Alg: provider.ECDSAP256SHA256}})
+	l.vouch(testimony{ref: s.evilKey(kid).Ref(), when: time.Now(), copy: carried})
 	f := l.since(nil)
 	f.Generation = s.readManifest().generation
 	data, err := f.encode()
