@@ -18,7 +18,7 @@ import (
 
 // TestRandomHistories runs random sequences of changes and faults against a simple model: no wrong key ever, no destroyed
 // key ever, nothing lost that was acknowledged, and no drift once everything is up again and was reconciled. Ten of them,
-// unless -rapid.checks says how many; ci/faults runs more.
+// unless -rapid.checks says how many other than 100, its default; ci/faults runs more.
 func TestRandomHistories(t *testing.T) {
 	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
 		require.NoError(t, checks.Value.Set("10"))
