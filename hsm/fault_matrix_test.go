@@ -124,17 +124,19 @@ func (r *matrixRun) reset(t *testing.T) {
 
 // recovers runs the operation until it works. It may fail before only as the connection may that the fault has broken.
 func (r *matrixRun) recovers(ctx context.Context, op operation, c matrixCase) error {
+	refusal := errors.Is(infoOf(c.code).err, provider.ErrAuth)
 	for {
-		if classOf(c.code) == classPIN {
+		if refusal {
 			forgetRefusals() // a person changes the PIN
 		}
 		err := op.run(ctx)
 		switch {
 		case err == nil:
 			return errors.Join(r.workload.resolve(ctx), r.settles(ctx))
-		case ctx.Err() != nil || !errors.Is(err, provider.ErrUnavailable) && !errors.Is(err, provider.ErrAuth):
+		case ctx.Err() != nil:
 			return err
-		case errors.Is(err, provider.ErrAuth) && classOf(c.code) != classPIN:
+		case errors.Is(err, provider.ErrUnavailable), c.allows(err): // the reason of an outage may be the code itself
+		default:
 			return err
 		}
 		time.Sleep(time.Millisecond)
@@ -175,6 +177,8 @@ func (c matrixCase) allows(err error) bool {
 		return errors.Is(err, provider.ErrInvalid) // see explain
 	case slices.Contains(takesInput, c.function) && info.class == classDevice:
 		return errors.Is(err, provider.ErrInvalid) || errors.Is(err, provider.ErrUnavailable)
+	case c.function == "C_CreateObject" && info.class == classCaller:
+		return errors.Is(err, provider.ErrUnsupported) // the record is ours, and not the caller's
 	case c.function == "C_Initialize":
 		return errors.Is(err, provider.ErrInvalid) // arguments are missing, or something else has initialised it
 	}

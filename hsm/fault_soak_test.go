@@ -42,7 +42,7 @@ func TestSoak(t *testing.T) {
 	})
 	s := &soak{t: t, m: m, w: newWorkload(t, cfg), known: map[string]string{}, gone: map[string]bool{}}
 	for range 2 * cfg.Sessions { // crypto11's pool opens a session for each key until it is full, and closes none
-		require.NoError(t, s.live(context.Background()))
+		require.NoError(t, s.live(context.Background(), provider.NewKID()))
 	}
 	atRest := s.rest(t)
 
@@ -102,7 +102,7 @@ func (s *soak) run(ctx context.Context) {
 	repeat(s.w.authenticate)
 	repeat(s.publish)
 	for range 2 {
-		repeat(s.live)
+		repeat(s.living())
 	}
 }
 
@@ -167,9 +167,29 @@ func (s *soak) publish(ctx context.Context) error {
 	return nil
 }
 
-// live is the life of one key. A call that fails may have done its work or not.
-func (s *soak) live(ctx context.Context) error {
-	ref, err := s.w.CreateKey(ctx, provider.KeySpec{Alg: provider.ECDSAP256SHA256})
+// living makes keys, one after the other. What a life that was cut short has left behind is destroyed before the next one begins.
+func (s *soak) living() func(context.Context) error {
+	kid := ""
+	return func(ctx context.Context) error {
+		if kid != "" {
+			_, err := s.w.DestroyKey(ctx, kid, provider.AllVersions)
+			if err != nil && !errors.Is(err, provider.ErrNotFound) { // it may not have been made, or be destroyed already
+				return err
+			}
+			s.bury(kid)
+		}
+		kid = provider.NewKID()
+		err := s.live(ctx, kid)
+		if err == nil {
+			kid = ""
+		}
+		return err
+	}
+}
+
+// live is the life of one key.
+func (s *soak) live(ctx context.Context, kid string) error {
+	ref, err := s.w.CreateKey(ctx, provider.KeySpec{KID: kid, Alg: provider.ECDSAP256SHA256})
 	if err != nil {
 		return err
 	}
@@ -178,7 +198,7 @@ func (s *soak) live(ctx context.Context) error {
 		if err := s.use(ctx, ref); err != nil {
 			return err
 		}
-		next, err := s.w.RotateKey(ctx, ref.KID, provider.Rotation{})
+		next, err := s.w.RotateKey(ctx, kid, provider.Rotation{})
 		if err != nil {
 			return err
 		}
@@ -188,14 +208,19 @@ func (s *soak) live(ctx context.Context) error {
 		ref = next
 		s.rotated.Add(1)
 	}
-	if _, err := s.w.DestroyKey(ctx, ref.KID, provider.AllVersions); err != nil {
+	if _, err := s.w.DestroyKey(ctx, kid, provider.AllVersions); err != nil {
 		return err
 	}
 	s.destroyed.Add(1)
+	s.bury(kid)
+	return nil
+}
+
+// bury notes that a key is gone for certain.
+func (s *soak) bury(kid string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.gone[ref.KID] = true
-	return nil
+	s.gone[kid] = true
 }
 
 // use signs with a version that was just made.
