@@ -95,16 +95,17 @@ func (t *Token) noteKeeper(class uint) {
 	}
 }
 
-// write puts a record on the token: in a data object, or in a carrier if the token takes no such data object. provider.ErrUnsupported
-// if it takes neither.
+// write puts a record on the token: in a data object, or in a carrier if the token takes no such data object. On a token that is known
+// to keep records in one of them a refusal is final. provider.ErrUnsupported if it takes neither.
 func (t *Token) write(ctx context.Context, rec record) error {
 	var data, carrier error
-	if !t.inKeys.Load() {
+	inData, inKeys := t.inData.Load(), t.inKeys.Load()
+	if inData || !inKeys {
 		if data = t.keep(ctx, ckoData, rec.dataTemplate); !refuses(data) {
 			return data
 		}
 	}
-	if !t.inData.Load() {
+	if inKeys || !inData {
 		if carrier = t.keep(ctx, ckoSecretKey, rec.carrierTemplate); !refuses(carrier) {
 			return carrier
 		}

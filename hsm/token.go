@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,6 +75,9 @@ func Open(ctx context.Context, cfg Config) (*Token, error) {
 	}
 	return t, nil
 }
+
+// Format prints the token's name, whatever the verb: a Token holds a PIN, and changes while it is printed.
+func (t *Token) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "hsm.Token(%q)", t.cfg.name()) }
 
 // begin opens every method: the context, then Close.
 func (t *Token) begin(ctx context.Context) error {

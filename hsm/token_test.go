@@ -4,6 +4,7 @@ package hsm
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -115,4 +116,13 @@ func TestTokenTakenAwayAndPutBack(t *testing.T) {
 	signature, err := sign()
 	require.NoError(t, err)
 	require.NoError(t, jwk.Verify(message, signature))
+}
+
+func TestATokenIsPrintedByItsName(t *testing.T) {
+	token, err := New(configFor(t, sharedToken))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, token.Close()) }()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		require.Equal(t, `hsm.Token("shared")`, fmt.Sprintf(verb, token))
+	}
 }
