@@ -66,6 +66,9 @@ func (m *member) full(err error) bool {
 // ask returns what the probe says within the time that it has.
 func (c *conn) ask(m *member) error {
 	limit := min(c.cfg.Timeout, c.cfg.pace.probe)
+	if quirksOf(m.info).oneCallAtATime {
+		limit = c.cfg.Timeout // it may have to wait for a long call of another Token
+	}
 	ctx := withLimit(c.life, limit)
 	defer ctx.end()
 	if cap(m.slots) > 1 {
