@@ -154,3 +154,17 @@ func TestACodeThatComesOnceIsNoOutage(t *testing.T) {
 		})
 	}
 }
+
+func TestAnObjectThatSeemsGoneIsLookedForAgain(t *testing.T) {
+	ctx := context.Background()
+	f := openFaulty(t, nil)
+	ref := newUser(t, f.Token).jwk.Ref()
+	for n := range 10 {
+		fault := f.m.On("C_GetAttributeValue").After(n).Times(1).Fail(pkcs11.CKR_OBJECT_HANDLE_INVALID)
+		k, err := f.reloadExcept(ctx, ref.KID, nil)
+		fault.Stop()
+		require.NoError(t, err)
+		_, err = k.find(1)
+		require.NotErrorIs(t, err, provider.ErrNotFound, "call %d", n)
+	}
+}

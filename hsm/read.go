@@ -17,33 +17,35 @@ import (
 const (
 	searchStep = 512 // handles that one C_FindObjects asks for
 	readStep   = 16  // objects that are read in one operation: a token with thousands takes its time, and hangs not for that
-	findTries  = 3   // how often a search begins again because the connection was made anew
+	findTries  = 3   // how often a search begins again because the connection was made anew, or an object vanished from under it
 )
 
 func (c *conn) find(ctx context.Context, match ...attribute) (found []*object, err error) {
 	for range findTries {
-		if found, err = c.findOnce(ctx, match); !errors.Is(err, errMoved) {
+		var whole bool
+		if found, whole, err = c.findOnce(ctx, match); whole || err != nil && !errors.Is(err, errMoved) {
 			break
 		}
 	}
 	return found, err
 }
 
-// findOnce is find on one connection; errMoved if it was made anew half-way.
-func (c *conn) findOnce(ctx context.Context, match []attribute) ([]*object, error) {
+// findOnce is find on one connection; errMoved if it was made anew half-way. whole tells that every object that was found could be
+// asked: a handle that is not valid may be of one that was destroyed just now, and is no proof of it.
+func (c *conn) findOnce(ctx context.Context, match []attribute) (found []*object, whole bool, err error) {
 	handles, epoch, err := c.search(ctx, match)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	found := make([]*object, 0, len(handles))
+	found = make([]*object, 0, len(handles))
 	for chunk := range slices.Chunk(handles, readStep) {
 		objects, err := c.readAll(ctx, epoch, chunk)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		found = append(found, objects...)
 	}
-	return found, nil
+	return found, len(found) == len(handles), nil
 }
 
 // search returns the handles of the objects that match, and their epoch.
