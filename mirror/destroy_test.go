@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -270,13 +271,23 @@ func TestRestoredPrimaryBringsNothingBack(t *testing.T) {
 // fuse cuts a process off after a number of steps: every later one fails, and nothing that it does reaches a disk or a
 // store. A step is a change of a file or a call of DestroyKey.
 type fuse struct {
+	mu      sync.Mutex
 	steps   int // until it blows; negative: never
 	taken   int
 	primary *providertest.Fake
 	second  *providertest.Fake
 }
 
+// set lets n more steps through; all if n is negative.
+func (f *fuse) set(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.steps, f.taken = n, 0
+}
+
 func (f *fuse) step() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.steps >= 0 && f.taken >= f.steps {
 		f.primary.Unplug()
 		f.second.Unplug()

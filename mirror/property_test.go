@@ -154,7 +154,8 @@ func (w *world) take(ctx context.Context, s step) error {
 	case "restart":
 		return w.restart()
 	case "crash": // somewhere in the next change, or after it
-		w.fuse.steps, w.fuse.taken, w.dead = s.n, 0, true
+		w.fuse.set(s.n)
+		w.dead = true
 		return nil
 	}
 	w.learn()
@@ -162,7 +163,8 @@ func (w *world) take(ctx context.Context, s step) error {
 		w.acked[nameOf(ref)] = true
 	}
 	if w.dead {
-		w.dead, w.fuse.steps, w.fuse.taken = false, 0, 0 // nothing more gets out of this process
+		w.dead = false
+		w.fuse.set(0) // nothing more gets out of this process
 		err := w.m.Close()
 		w.primary.Plug()
 		w.secondary.Plug()
@@ -237,7 +239,8 @@ func (w *world) settle(ctx context.Context) error {
 		f.Plug()
 	}
 	if w.dead {
-		w.dead, w.fuse.steps = false, -1
+		w.dead = false
+		w.fuse.set(-1)
 	}
 	time.Sleep(20 * time.Minute)
 	if _, err := w.m.Reconcile(ctx); err != nil {
