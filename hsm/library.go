@@ -101,7 +101,7 @@ func (l *library) initialize() error {
 		options = append(options, pkcs11.InitializeWithReserved(unsafe.Pointer(&l.args[0])))
 	}
 	err := l.p11.Initialize(options...)
-	l.begun = err == nil
+	l.begun = !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)) // another error may be of a call that was carried out
 	return err
 }
 
@@ -150,7 +150,7 @@ func (l *library) unload() {
 		return
 	}
 	defer l.gate.unlock()
-	if l.begun {
+	if l.finalizeLocked() != nil {
 		return
 	}
 	delete(libraries.m, l.path)
