@@ -64,7 +64,7 @@ func TestFaultsOfAnExport(t *testing.T) {
 
 func TestAnExportThatHangsGivesItsCallerBackAndLeavesNothing(t *testing.T) {
 	ctx := context.Background()
-	f := openFaulty(t, nil)
+	f := openFaulty(t, hanging)
 	ref := exportable(t, f.Token, provider.ECDSAP256SHA256)
 	before, err := f.Objects(ctx)
 	require.NoError(t, err)
