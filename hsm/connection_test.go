@@ -408,3 +408,16 @@ func TestKeysAreReadAnewBesideTheCallers(t *testing.T) {
 	hang.Release()
 	require.Eventually(t, func() bool { return token.younger(time.Minute) }, recovery, time.Millisecond)
 }
+
+func TestATokenThatWasThereIsUnavailableWhateverItsModuleSays(t *testing.T) {
+	token, m := faulty(t, nil)
+	refuse := m.On("C_Initialize").Fail(pkcs11.CKR_ARGUMENTS_BAD)
+	m.Remove(faultmodule.Unreachable)
+	require.ErrorIs(t, token.Health(context.Background()), provider.ErrUnavailable)
+	require.Eventually(t, func() bool { return refuse.Hits() > 1 }, recovery, time.Millisecond)
+	reaches(t, token, StateDown)
+	require.ErrorIs(t, token.Health(context.Background()), provider.ErrUnavailable)
+	refuse.Stop()
+	m.Restore()
+	comesBack(t, token.Health)
+}

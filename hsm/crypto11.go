@@ -40,10 +40,10 @@ func (l *library) startLocked(cfg Config, info TokenInfo) (*crypto11.Context, er
 	if !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED)) {
 		return c11, nil
 	}
-	l.begun = false // for crypto11 only
 	if err := c11.Close(); err != nil {
-		return nil, err
+		return nil, err // and what is left of it is finalised before the next attempt
 	}
+	l.begun = false // it was for crypto11 only
 	return nil, l.startOwnLocked()
 }
 
