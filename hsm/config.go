@@ -39,8 +39,11 @@ type Config struct {
 	// a token that has the flag CKF_PROTECTED_AUTHENTICATION_PATH.
 	PINPad bool
 
-	Sessions     int           // greatest number of sessions for operations; 0: DefaultSessions
-	Timeout      time.Duration // limit of one operation on the token whose context has none earlier; a call that enumerates makes many; 0: DefaultTimeout
+	Sessions int // greatest number of sessions for operations; 0: DefaultSessions
+	// Timeout is the limit of one operation on the token whose context has none earlier; a call that enumerates makes many. 0:
+	// DefaultTimeout. A call that outlives it counts as hanging and takes the connection down until it is back ([StateWedged]), so it has
+	// to be longer than the token's slowest signature under load. The making of a key may take twelve times as long.
+	Timeout      time.Duration
 	KeepAlive    time.Duration // the token is asked this often, so that it closes no connection for lying idle; 0: DefaultKeepAlive
 	RefreshAfter time.Duration // age at which what is known of the keys is read anew, to see what others did; nothing older than twice that is used; 0: DefaultRefreshAfter, or 20 times as long as reading takes if that is more
 
