@@ -104,14 +104,22 @@ func (t *Token) restore(ctx context.Context, r *located, why error) error {
 func (t *Token) settle(ctx context.Context, kid string, why error) error {
 	ctx, cancel := t.afterwards(ctx)
 	defer cancel()
-	k, err := t.reload(ctx, kid)
-	if err == nil {
-		_, err = t.tidy(ctx, k)
-	}
+	_, err := t.tidied(ctx, kid)
 	if why != nil {
 		return why
 	}
 	return err
+}
+
+// tidied reads the key anew, and tidies it.
+func (t *Token) tidied(ctx context.Context, kid string) (*key, error) {
+	return settled(t.cfg, func() (*key, error) {
+		k, err := t.reload(ctx, kid)
+		if err != nil {
+			return nil, err
+		}
+		return t.tidy(ctx, k)
+	})
 }
 
 // tidy finishes the destroys that were cut off, and removes records that a further stage has overtaken and tombstones that

@@ -11,17 +11,8 @@ import (
 
 // finish checks and proves what stands on the token under rec's CKA_ID, and makes the version live.
 func (t *Token) finish(ctx context.Context, rec record) error {
-	objects, err := t.link.find(ctx, attribute{ckaID, rec.idBytes()})
-	if err != nil {
-		return err
-	}
-	for _, o := range objects {
-		if o.problem != nil { // it is there, and must not pass for missing
-			return fmt.Errorf("read back %q: %w", rec.jwkKID(), o.problem)
-		}
-	}
 	rec.Stage = live
-	v, err := t.proved(ctx, &rec, objects)
+	v, err := settled(t.cfg, func() (*version, error) { return t.readBack(ctx, &rec) })
 	if err != nil {
 		return err
 	}
@@ -33,6 +24,20 @@ func (t *Token) finish(ctx context.Context, rec record) error {
 			slog.String("kid", rec.KID), slog.Int("version", rec.Version), slog.String("alg", string(rec.Alg)))
 	}
 	return t.write(ctx, rec)
+}
+
+// readBack finds the objects under rec's CKA_ID, and proves the version that they make.
+func (t *Token) readBack(ctx context.Context, rec *record) (*version, error) {
+	objects, err := t.link.find(ctx, attribute{ckaID, rec.idBytes()})
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range objects {
+		if o.problem != nil { // it is there, and must not pass for missing
+			return nil, fmt.Errorf("read back %q: %w", rec.jwkKID(), o.problem)
+		}
+	}
+	return t.proved(ctx, rec, objects)
 }
 
 // proved joins rec with its objects, notes the fingerprint in it, and proves that the halves belong together.

@@ -114,6 +114,11 @@ func (t *Token) refreshAfter() time.Duration {
 
 // enumerate reads the whole token into a new index. What this Token changed in the meantime stays as the change left it.
 func (t *Token) enumerate(ctx context.Context) error {
+	_, err := settled(t.cfg, func() (struct{}, error) { return struct{}{}, t.enumerateOnce(ctx) })
+	return err
+}
+
+func (t *Token) enumerateOnce(ctx context.Context) error {
 	t.mu.RLock()
 	before := t.changes
 	t.mu.RUnlock()
@@ -176,6 +181,10 @@ func (t *Token) reload(ctx context.Context, kid string) (*key, error) {
 
 // reloadExcept is reload with what is to be believed of the key without a look; nil: nothing.
 func (t *Token) reloadExcept(ctx context.Context, kid string, known *key) (*key, error) {
+	return settled(t.cfg, func() (*key, error) { return t.reloadOnce(ctx, kid, known) })
+}
+
+func (t *Token) reloadOnce(ctx context.Context, kid string, known *key) (*key, error) {
 	objects, err := t.findRecords(ctx, kid)
 	if err != nil {
 		return nil, err

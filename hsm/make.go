@@ -116,10 +116,7 @@ func (t *Token) version(ctx context.Context, m making) (provider.KeyRef, error) 
 
 // tryVersion claims a version, fills it, proves it and makes it live. Nothing stays on the token if it fails.
 func (t *Token) tryVersion(ctx context.Context, m making) (provider.KeyRef, error) {
-	k, err := t.reload(ctx, m.kid)
-	if err == nil {
-		k, err = t.tidy(ctx, k)
-	}
+	k, err := t.tidied(ctx, m.kid)
 	if err != nil {
 		return provider.KeyRef{}, err
 	}

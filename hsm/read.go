@@ -17,17 +17,19 @@ import (
 const (
 	searchStep = 512 // handles that one C_FindObjects asks for
 	readStep   = 16  // objects that are read in one operation: a token with thousands takes its time, and hangs not for that
-	findTries  = 3   // how often a search begins again because the connection was made anew, or an object vanished from under it
+	findTries  = 3   // how often a search begins again because an object vanished from under it
 )
 
-func (c *conn) find(ctx context.Context, match ...attribute) (found []*object, err error) {
-	for range findTries {
-		var whole bool
-		if found, whole, err = c.findOnce(ctx, match); whole || err != nil && !errors.Is(err, errMoved) {
-			break
+func (c *conn) find(ctx context.Context, match ...attribute) ([]*object, error) {
+	return settled(c.cfg, func() (found []*object, err error) {
+		for range findTries {
+			var whole bool
+			if found, whole, err = c.findOnce(ctx, match); whole || err != nil {
+				break
+			}
 		}
-	}
-	return found, err
+		return found, err
+	})
 }
 
 // findOnce is find on one connection; errMoved if it was made anew half-way. whole tells that every object that was found could be

@@ -65,26 +65,35 @@ func (h *held) use(ctx context.Context, f func(private *object) ([]byte, error))
 	if err := h.t.begin(ctx); err != nil {
 		return nil, err
 	}
-	v := h.t.known(h.v)
-	if v != nil {
+	if v := h.t.known(h.v); v != nil {
 		out, err := f(v.private)
 		if !lostHandle(err) {
 			return out, err
 		}
 	}
-	v = h.v
-	k, err := h.t.reloadExcept(ctx, v.KID, nil)
+	return settled(h.t.cfg, func() ([]byte, error) {
+		private, err := h.findAgain(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return f(private)
+	})
+}
+
+// findAgain asks the token for the version's private key object. ErrNotFound if it holds another key under the version's name.
+func (h *held) findAgain(ctx context.Context) (*object, error) {
+	k, err := h.t.reloadExcept(ctx, h.v.KID, nil)
 	if err != nil {
 		return nil, err
 	}
-	again, err := k.find(v.Version)
+	again, err := k.find(h.v.Version)
 	switch {
 	case err != nil:
 		return nil, err
-	case again.ID != v.ID || again.private == nil:
-		return nil, provider.NotFound(v.KID, v.Version)
+	case again.ID != h.v.ID || again.private == nil:
+		return nil, provider.NotFound(h.v.KID, h.v.Version)
 	}
-	return f(again.private)
+	return again.private, nil
 }
 
 // known returns the latest that is known of the key that v is, v itself if that is nothing, and nil if the key is known to have
