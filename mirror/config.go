@@ -68,6 +68,12 @@ type Config struct {
 	// RefuseUnauthenticated makes the secondary answer for nothing if there is no Pin.
 	RefuseUnauthenticated bool
 
+	// FailOverSigning makes the secondary sign during an outage, with the copies of private halves that Full brings there: of
+	// keys whose export policy is secret_when_allowed, and only what a manifest verified under Pin vouches for as it would
+	// for a read. It wants Mode Full, a Pin and reads that fail over. Each signature tells who made it
+	// ([provider.SignWithProvenance]). Without it no signature is made but by the primary.
+	FailOverSigning bool
+
 	PrimaryTimeout   time.Duration // longest wait for a read of the primary, and for a signature; 0: DefaultPrimaryTimeout
 	SecondaryTimeout time.Duration // longest delay of a read or write by the secondary; 0: DefaultSecondaryTimeout
 	StaleAfter       time.Duration // age from which an answer is Provenance.Stale; 0: DefaultStaleAfter
@@ -120,6 +126,9 @@ func (c Config) normalize() (Config, error) {
 	if c.Pin != "" && c.ManifestDir == "" {
 		return c, provider.Invalidf("manifest pin without a manifest directory: there is nothing to verify")
 	}
+	if err := c.checkSigning(); err != nil {
+		return c, err
+	}
 	windows := provider.DefaultWindows()
 	if c.Windows != nil {
 		windows = *c.Windows
@@ -132,6 +141,21 @@ func (c Config) normalize() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
+}
+
+// checkSigning returns [provider.ErrInvalid] for FailOverSigning without what it rests on.
+func (c Config) checkSigning() error {
+	switch {
+	case !c.FailOverSigning:
+		return nil
+	case c.Mode != Full:
+		return provider.Invalidf("signing fails over in mode %s: want %s, in which the secondary has private halves to sign with", c.Mode, Full)
+	case c.Pin == "":
+		return provider.Invalidf("signing fails over without a manifest pin: nothing would prove that the primary vouches for the key, or that it was not destroyed")
+	case c.NoFailOpenReads:
+		return provider.Invalidf("signing fails over and reads do not: want both, or reads alone")
+	}
+	return nil
 }
 
 // servesOrphans tells whether the secondary is asked for what a primary that answers does not have.

@@ -13,6 +13,9 @@
 // Config.Mode: what is copied to the secondary. Public halves by default; private ones only in mode full, and only of keys
 // whose export policy is secret_when_allowed.
 //
+// Config.FailOverSigning: whether the secondary signs while the primary is away, in mode full. Off by default: a private half
+// that signs from a disk is no better kept than the disk and its passphrase.
+//
 // Config.RefuseOrphans: what becomes of a version that the primary no longer has and that was not destroyed through the
 // mirror. By default it is served and marked (Provenance.Orphan), so that a token emptied by mistake does not take
 // verification down; refused, a key that someone destroyed on the token itself is gone at once.
@@ -48,7 +51,17 @@
 // Every answer carries its [provider.Provenance]: Primary, as the primary gave it; Secondary, with the time of the primary's
 // last confirmation of the version, the reason, and Stale past Config.StaleAfter; Merged for lists with orphans.
 //
-// Signing and everything else that needs a private half is the primary's alone and never fails over.
+// # Signing
+//
+// What needs a private half is the primary's alone and does not fail over, with one exception. With Config.FailOverSigning the
+// secondary signs during an outage (no other error leads there) if the version's export policy is secret_when_allowed, the
+// secondary holds the private half, and the version could be served by the manifest: neither destroyed nor about to be, nor
+// missing on the primary, of the very thumbprint and description that the manifest names, under a manifest that is not too
+// old. That is looked at for each signature, and the first signature with a copy is one of a nonce, which must verify. Else
+// the answer is that of a read, and [provider.ErrUnavailable] where only the private half is lacking. Version 0 is the active
+// version, as the schedule has it during an outage. [provider.SignWithProvenance] tells who signed, and how long ago the primary
+// last confirmed the key; Status counts what the secondary signed, and the log has the first signature of each outage. When the
+// primary answers again, it signs again. Decryption, encryption, MACs and key agreement stay with the primary.
 //
 // # The manifest
 //

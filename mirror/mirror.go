@@ -28,6 +28,9 @@ type Mirror struct {
 	served atomic.Pointer[served]
 	caps   atomic.Pointer[provider.Capabilities] // as the primary last told them
 
+	deputySignatures atomic.Int64 // made by the secondary
+	deputySince      atomic.Int64 // beginning of the outage in which it last did, in Unix nanoseconds
+
 	keeper         *keeper
 	probe          *task // asks the primary whether it is back
 	probeSecondary *task

@@ -9,8 +9,8 @@ import (
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// The objects below are the primary's, and tell the breaker what they see of it. An operation with a private half never
-// fails over: during an outage it answers provider.ErrUnavailable. A primary that fails fast is asked, so that its first
+// The objects below are the primary's, and tell the breaker what they see of it. Their operations never fail over: during an
+// outage they answer provider.ErrUnavailable. A primary that fails fast is asked, so that its first
 // answer ends the outage; while it hangs the answer comes at once.
 
 // use runs one operation of an object.
@@ -25,21 +25,6 @@ func use[T any](ctx context.Context, m *Mirror, do func() (T, error)) (T, error)
 	start := time.Now()
 	v, err := do()
 	return v, m.heard(ctx, start, err)
-}
-
-type signer struct {
-	m *Mirror
-	provider.Signer
-}
-
-// Sign implements crypto.Signer, within the primary's own time limit.
-func (s *signer) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return use(context.Background(), s.m, func() ([]byte, error) { return s.Signer.Sign(rand, digest, opts) })
-}
-
-// SignContext implements [provider.Signer].
-func (s *signer) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return use(ctx, s.m, func() ([]byte, error) { return s.Signer.SignContext(ctx, digest, opts) })
 }
 
 type decrypter struct {

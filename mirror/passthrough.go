@@ -81,8 +81,8 @@ func either[T any](ctx context.Context, m *Mirror, invalid error, get func(conte
 	return v, nil
 }
 
-// ability returns what get answers on the primary for a version, by the optional interface I. It never fails over: only the
-// primary holds private halves that are in use.
+// ability returns what get answers on the primary for a version, by the optional interface I. It does not fail over: private
+// halves are the primary's to use, and only Signer knows an exception.
 func ability[I, T any](ctx context.Context, m *Mirror, kid string, version int, what string, get func(context.Context, I) (T, error)) (T, error) {
 	var none T
 	if err := m.readyFor(ctx, kid, version); err != nil {
@@ -100,17 +100,6 @@ func ability[I, T any](ctx context.Context, m *Mirror, kid string, version int, 
 
 func lacking(what string) error {
 	return provider.Unsupportedf("%s: the primary has no such operation", what)
-}
-
-// Signer implements [provider.Signing] by the primary. The signer does not fail over either.
-func (m *Mirror) Signer(ctx context.Context, kid string, version int) (provider.Signer, error) {
-	s, err := ability(ctx, m, kid, version, "sign", func(ctx context.Context, p provider.Signing) (provider.Signer, error) {
-		return p.Signer(ctx, kid, version)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &signer{m, s}, nil
 }
 
 // Decrypter implements [provider.Decrypting] by the primary.

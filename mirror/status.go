@@ -25,6 +25,8 @@ type Status struct {
 	Pending []Version
 	// Reconciled is when the last pass came to its end; zero if none has.
 	Reconciled time.Time
+	// SignedBySecondary is how many signatures the secondary has made in the primary's place since New (Config.FailOverSigning).
+	SignedBySecondary int64
 	// Manifest is the statement that the secondary is served by.
 	Manifest ManifestStatus
 	// State says why the state can't be trusted; nil if it can.
@@ -54,7 +56,7 @@ type StoreStatus struct {
 
 // Status says how the mirror is.
 func (m *Mirror) Status() Status {
-	s := Status{Primary: m.up.status(), Secondary: m.copies.slow.status(), State: m.state.sound()}
+	s := Status{Primary: m.up.status(), Secondary: m.copies.slow.status(), State: m.state.sound(), SignedBySecondary: m.deputySignatures.Load()}
 	l := m.state.current()
 	for kid, versions := range l.keys {
 		for n, e := range versions {

@@ -14,14 +14,17 @@ import (
 // Scheme is the URI scheme of a Mirror:
 //
 //	mirrored:?primary=URI&secondary=URI&mode=MODE&fail_open_reads=BOOL&refuse_orphans=BOOL
-//	  &manifest_dir=PATH&manifest_pin=THUMBPRINT&state_dir=PATH
+//	  &manifest_dir=PATH&manifest_pin=THUMBPRINT&state_dir=PATH&fail_over_signing=BOOL
 //
 // The URIs of the two stores, percent-encoded, are required. The rest has the defaults of [Config]: mode public_only,
-// fail_open_reads true, refuse_orphans false, and none of the directories and pins. The attributes kid and version name a key
-// ([provider.OpenKey]).
+// fail_open_reads true, refuse_orphans and fail_over_signing false, and none of the directories and pins. The attributes kid
+// and version name a key ([provider.OpenKey]).
 const Scheme = "mirrored"
 
-var attributes = []string{"primary", "secondary", "mode", "fail_open_reads", "refuse_orphans", "manifest_dir", "manifest_pin", "state_dir", "kid", "version"}
+var attributes = []string{
+	"primary", "secondary", "mode", "fail_open_reads", "refuse_orphans", "manifest_dir", "manifest_pin", "state_dir", "fail_over_signing",
+	"kid", "version",
+}
 
 func init() {
 	provider.Register(Scheme, func(ctx context.Context, uri string) (provider.Provider, error) { return Open(ctx, uri) })
@@ -85,6 +88,9 @@ func parseURI(uri string) (map[string]string, Config, error) {
 	}
 	cfg.NoFailOpenReads = !failOpen
 	if cfg.RefuseOrphans, err = boolean(values, "refuse_orphans", false); err != nil {
+		return nil, Config{}, err
+	}
+	if cfg.FailOverSigning, err = boolean(values, "fail_over_signing", false); err != nil {
 		return nil, Config{}, err
 	}
 	_, err = cfg.normalize()

@@ -18,7 +18,7 @@
 // # More ability
 //
 // What only some stores can do stands in small optional interfaces ([Signing], [Decrypting], [Encrypting],
-// [Authenticating], [KeyAgreement], [Exporting], [Replica], [Checking]). A type assertion finds them; a store that wraps
+// [Authenticating], [KeyAgreement], [Exporting], [Replica], [Checking]; [ProvenanceSigner] of a signer). A type assertion finds them; a store that wraps
 // another may satisfy one and still answer [ErrUnsupported].
 //
 // # Secrets

@@ -14,8 +14,8 @@ import (
 
 // configKeys are what a configuration file may set: the flags of every command, by their names with _ for -.
 var configKeys = []string{
-	"uri", "module", "token", "serial", "slot", "pin_source", "store", "passphrase_source", "mode", "fail_open_reads", "manifest_pin", "state_dir",
-	"timeout", "output",
+	"uri", "module", "token", "serial", "slot", "pin_source", "store", "passphrase_source", "mode", "fail_open_reads", "fail_over_signing",
+	"manifest_pin", "state_dir", "timeout", "output",
 }
 
 // configFile is a configuration file as it was read.

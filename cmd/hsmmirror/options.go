@@ -21,7 +21,7 @@ type options struct {
 	module, token, serial, slot        string
 	pinSource, store, passphraseSource string
 	mode                               string
-	failOpenReads                      bool
+	failOpenReads, failOverSigning     bool
 	timeout                            time.Duration
 	manifestPin, stateDir              string
 	output                             string
@@ -60,6 +60,7 @@ func (o *options) register(root *cobra.Command) {
 	f.StringVar(&o.passphraseSource, "passphrase-source", "", "where the keystore's passphrase comes from, as for the PIN")
 	f.StringVar(&o.mode, "mode", "public_only", "what is mirrored: public_only, full or none")
 	f.BoolVar(&o.failOpenReads, "fail-open-reads", true, "answer reads from the mirror while the token is away")
+	f.BoolVar(&o.failOverSigning, "fail-over-signing", false, "sign with the keystore's copy of a key while the token is away; wants mode full and the manifest pin")
 	f.StringVar(&o.manifestPin, "manifest-pin", "", "thumbprint of the key that signs the mirror's manifest; see mirror pin")
 	f.StringVar(&o.stateDir, "state-dir", "", "directory of your own, apart from the keystore, that keeps which manifest was seen, `DIR`")
 	f.DurationVar(&o.timeout, "timeout", hsm.DefaultTimeout, "how long one operation of the token may take")
@@ -134,6 +135,9 @@ func (o *options) check() error {
 	case mirror.PublicOnly, mirror.Full, mirror.None:
 	default:
 		return usagef("", "mode %q: want public_only, full or none", o.mode)
+	}
+	if o.failOverSigning && (mirror.Mode(o.mode) != mirror.Full || o.manifestPin == "") {
+		return usagef("hsmmirror mirror pin prints the pin", "signing that fails over: want --mode full and --manifest-pin with it")
 	}
 	if o.uri != "" && (o.module != "" || o.token != "" || o.serial != "" || o.slot != "") {
 		return usagef("", "a store by --uri, and a token by --module, --token, --serial or --slot: want one of the two")

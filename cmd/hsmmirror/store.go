@@ -30,6 +30,9 @@ func (a *app) withStore(ctx context.Context, f func(context.Context, provider.Pr
 
 // close closes a store. What the command did is done, so a failure is a note and no error.
 func (a *app) close(p io.Closer) {
+	if m, ok := p.(*mirror.Mirror); ok && m.Status().SignedBySecondary > 0 {
+		a.notes.degrade("signed with the keystore's copy of the key, and not by %s", a.primary)
+	}
 	if err := p.Close(); err != nil {
 		a.notes.degrade("the store was not closed as it should be: %v", err)
 	}
@@ -70,6 +73,7 @@ func (o *options) mirrorConfig() mirror.Config {
 	return mirror.Config{
 		Mode:            mirror.Mode(o.mode),
 		NoFailOpenReads: !o.failOpenReads,
+		FailOverSigning: o.failOverSigning,
 		ManifestDir:     filepath.Join(o.store, "mirror"),
 		Pin:             o.manifestPin,
 		StateDir:        o.stateDir,
