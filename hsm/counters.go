@@ -27,6 +27,7 @@ const (
 	fnCreateObject
 	fnDestroyObject
 	fnGetAttributeValue
+	fnSetAttributeValue
 	fnFindObjectsInit
 	fnFindObjects
 	fnFindObjectsFinal
@@ -49,8 +50,8 @@ const (
 
 var functionNames = [functions]string{
 	"C_Initialize", "C_Finalize", "C_GetTokenInfo", "C_GetMechanismList", "C_GetMechanismInfo", "C_OpenSession",
-	"C_CloseSession", "C_GetSessionInfo", "C_Login", "C_CreateObject", "C_DestroyObject", "C_GetAttributeValue", "C_FindObjectsInit",
-	"C_FindObjects", "C_FindObjectsFinal", "C_EncryptInit", "C_Encrypt", "C_DecryptInit", "C_Decrypt", "C_SignInit", "C_Sign",
+	"C_CloseSession", "C_GetSessionInfo", "C_Login", "C_CreateObject", "C_DestroyObject", "C_GetAttributeValue", "C_SetAttributeValue",
+	"C_FindObjectsInit", "C_FindObjects", "C_FindObjectsFinal", "C_EncryptInit", "C_Encrypt", "C_DecryptInit", "C_Decrypt", "C_SignInit", "C_Sign",
 	"C_VerifyInit", "C_Verify", "C_GenerateKey", "C_GenerateKeyPair", "C_WrapKey", "C_UnwrapKey", "C_DeriveKey", "C_GenerateRandom",
 }
 

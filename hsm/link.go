@@ -52,6 +52,9 @@ type link interface {
 	// destroy removes an object. An object that is gone already is no error.
 	destroy(ctx context.Context, o *object) error
 
+	// relabel sets the CKA_LABEL of an object.
+	relabel(ctx context.Context, o *object, label string) error
+
 	// sign, decrypt and encrypt are one operation each, with a private or secret key.
 	sign(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error)
 	decrypt(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error)

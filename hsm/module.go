@@ -62,6 +62,10 @@ func (m module) GetAttributeValue(s pkcs11.SessionHandle, h pkcs11.ObjectHandle,
 	return values, m.count(fnGetAttributeValue, err)
 }
 
+func (m module) SetAttributeValue(s pkcs11.SessionHandle, h pkcs11.ObjectHandle, a []*pkcs11.Attribute) error {
+	return m.count(fnSetAttributeValue, m.ctx.SetAttributeValue(s, h, a))
+}
+
 func (m module) FindObjectsInit(s pkcs11.SessionHandle, a []*pkcs11.Attribute) error {
 	return m.count(fnFindObjectsInit, m.ctx.FindObjectsInit(s, a))
 }

@@ -69,6 +69,16 @@ func (c *conn) destroyOnce(ctx context.Context, o *object) error {
 	})
 }
 
+func (c *conn) relabel(ctx context.Context, o *object, label string) error {
+	return c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
+		if o.epoch != m.epoch {
+			return errMoved
+		}
+		value := []*pkcs11.Attribute{pkcs11.NewAttribute(ckaLabel, label)}
+		return c.fail("C_SetAttributeValue", c.p11.SetAttributeValue(s, pkcs11.ObjectHandle(o.handle), value))
+	})
+}
+
 // isGone tells whether a module says that there is no object with a handle. tpm2-pkcs11 takes every object for a key.
 func isGone(err error) bool {
 	return errors.Is(err, pkcs11.Error(pkcs11.CKR_OBJECT_HANDLE_INVALID)) || errors.Is(err, pkcs11.Error(pkcs11.CKR_KEY_HANDLE_INVALID))

@@ -119,8 +119,8 @@ func (t *Token) all(ctx context.Context) ([]*key, []error, error) {
 	return keys, problems, nil
 }
 
-// KeyByURI describes the key whose objects an RFC 7512 URI names by its path attributes object (the label "<kid>.v<version>",
-// or the kid alone for the latest) or id (CKA_ID).
+// KeyByURI describes the key whose objects an RFC 7512 URI names by its path attributes object (the label "<kid>.v<version>", the kid
+// alone for the latest, or the label that the private key was given) or id (CKA_ID). ErrInvalid if several private keys have the label.
 func (t *Token) KeyByURI(ctx context.Context, uri string) (provider.KeyRef, error) {
 	u, err := parseURI(uri)
 	if err != nil {
@@ -134,13 +134,23 @@ func (t *Token) KeyByURI(ctx context.Context, uri string) (provider.KeyRef, erro
 	if err != nil {
 		return provider.KeyRef{}, err
 	}
+	var found []provider.KeyRef // by the label that it was given
 	for _, k := range keys {
 		for _, v := range slices.Backward(k.versions) {
-			byLabel := u.Object == nil || *u.Object == k.kid || *u.Object == objectLabel(v.KID, v.Version)
-			if byLabel && (u.ID == nil || bytes.Equal(u.ID, v.idBytes())) {
+			switch {
+			case u.ID != nil && !bytes.Equal(u.ID, v.idBytes()):
+			case u.Object == nil || *u.Object == k.kid || *u.Object == objectLabel(v.KID, v.Version):
 				return k.ref(v, now()), nil
+			case v.private != nil && *u.Object == v.private.label:
+				found = append(found, k.ref(v, now()))
 			}
 		}
 	}
-	return provider.KeyRef{}, fmt.Errorf("%w: no key of ours matches the PKCS#11 URI", provider.ErrNotFound)
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return provider.KeyRef{}, fmt.Errorf("%w: no key of ours matches the PKCS#11 URI", provider.ErrNotFound)
+	}
+	return provider.KeyRef{}, provider.Invalidf("%d keys of ours have the label that the PKCS#11 URI names: want id in its path", len(found))
 }

@@ -40,6 +40,7 @@ var (
 	_ provider.Authenticating = (*Token)(nil)
 	_ provider.KeyAgreement   = (*Token)(nil)
 	_ provider.Exporting      = (*Token)(nil)
+	_ provider.Labelling      = (*Token)(nil)
 	_ provider.Checking       = (*Token)(nil)
 	_ provider.Resolving      = (*Token)(nil)
 )

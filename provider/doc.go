@@ -18,8 +18,8 @@
 // # More ability
 //
 // What only some stores can do stands in small optional interfaces ([Signing], [Decrypting], [Encrypting],
-// [Authenticating], [KeyAgreement], [Exporting], [Replica], [Checking]; [ProvenanceSigner] of a signer). A type assertion finds them; a store that wraps
-// another may satisfy one and still answer [ErrUnsupported].
+// [Authenticating], [KeyAgreement], [Exporting], [Replica], [Labelling], [Checking], [Resolving]; [ProvenanceSigner] of a signer).
+// A type assertion finds them; a store that wraps another may satisfy one and still answer [ErrUnsupported].
 //
 // # Secrets
 //

@@ -61,6 +61,7 @@ func TestJSONSchema(t *testing.T) {
 	fmt.Fprintf(&schema, "# token objects\n%s", printed(t, func(a *app) error { return a.printObjects(fullObjects(t), false) }))
 	fmt.Fprintf(&schema, "# mirror status\n%s", printed(t, func(a *app) error { return a.printStatus(fullStatus()) }))
 	fmt.Fprintf(&schema, "# mirror diff\n%s", printed(t, func(a *app) error { return a.printDrift([]driftJSON{{}}) }))
+	fmt.Fprintf(&schema, "# key rename\n%s", shape(t, marshal(t, renamedJSON{Before: []string{"old"}})))
 	fmt.Fprintf(&schema, "# mirror reconcile\n%s", printed(t, func(a *app) error { return a.printReport(fullReport()) }))
 	fmt.Fprintf(&schema, "# token doctor\n%s", printed(t, func(a *app) error {
 		d := &doctor{app: a}

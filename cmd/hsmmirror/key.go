@@ -10,13 +10,13 @@ import (
 
 func newKey(a *app) *cobra.Command {
 	list, show, rotate, destroy := newKeyList(a), newKeyShow(a), newKeyRotate(a), newKeyDestroy(a)
-	revoke, export := newKeyRevoke(a), newKeyExport(a)
+	revoke, export, rename := newKeyRevoke(a), newKeyExport(a), newKeyRename(a)
 	a.namesKeys(false, list, rotate)
-	a.namesKeys(true, show, destroy, revoke, export)
+	a.namesKeys(true, show, destroy, revoke, export, rename)
 	return group(&cobra.Command{
 		Use:   "key",
 		Short: "Create, list, rotate and destroy keys",
-	}, newKeyCreate(a), newKeyImport(a), newKeyAdopt(a), list, show, rotate, revoke, destroy, export)
+	}, newKeyCreate(a), newKeyImport(a), newKeyAdopt(a), list, show, rename, rotate, revoke, destroy, export)
 }
 
 func newKeyList(a *app) *cobra.Command {

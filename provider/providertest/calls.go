@@ -67,6 +67,9 @@ func (s *suite) optionalCalls(t *testing.T, ref provider.KeyRef, free string) (c
 	if p, ok := s.p.(provider.Exporting); ok {
 		add("ExportKey", func(ctx context.Context) error { _, err := p.ExportKey(ctx, kid, 1); return err })
 	}
+	if p, ok := s.p.(provider.Labelling); ok {
+		add("Relabel", func(ctx context.Context) error { _, err := p.Relabel(ctx, kid, 1, "label of "+kid); return err })
+	}
 	if p, ok := s.p.(provider.Checking); ok {
 		add("Health", p.Health)
 	}

@@ -29,6 +29,7 @@ var (
 	_ provider.KeyAgreement   = (*Fake)(nil)
 	_ provider.Exporting      = (*Fake)(nil)
 	_ provider.Replica        = (*Fake)(nil)
+	_ provider.Labelling      = (*Fake)(nil)
 	_ provider.Checking       = (*Fake)(nil)
 	_ provider.Resolving      = (*Fake)(nil)
 )

@@ -29,6 +29,7 @@ type fakeKey struct{ versions []*fakeVersion }
 type fakeVersion struct {
 	ref       provider.KeyRef         // State and Provenance are filled in by refs
 	key       provider.ParsedMaterial // empty once destroyed
+	label     string                  // of its objects; empty: the JWK's kid
 	destroyed bool
 	// lapsed tells that the version was destroyed before its schedule began, so that it supersedes nothing.
 	lapsed bool

@@ -69,6 +69,7 @@ func (s *suite) testWithOneHandle(t *testing.T) {
 		{"agree on a key", s.testECDH},
 		{"export", s.testExport},
 		{"keep copies", s.testReplica},
+		{"label", s.testLabel},
 		{"health", s.testHealth},
 		{"key by uri", s.testKeyByURI},
 		{"bad input", s.testBadInput},
