@@ -4,6 +4,7 @@ package hsm
 
 import (
 	"bytes"
+	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -38,7 +39,7 @@ func (r *trialRun) work(k *trialKey, alg provider.KeyAlg) (string, error) {
 	case alg == provider.HMACSHA256:
 		return "authenticated and verified with", r.authenticate(k)
 	}
-	return "and not worked with", nil
+	return "a secret agreed on with, and the same here", r.agree(k)
 }
 
 // publicHalf reads the public key object of a pair.
@@ -161,6 +162,41 @@ func (r *trialRun) authenticate(k *trialKey) error {
 		return nil, r.p11.Verify(s, data, code)
 	})
 	return err
+}
+
+// agree derives a secret with a peer that is made here, and compares it with the peer's own.
+func (r *trialRun) agree(k *trialKey) error {
+	o, err := r.publicHalf(k)
+	if err != nil {
+		return err
+	}
+	key, err := publicKey(o)
+	public, ok := key.(*ecdh.PublicKey)
+	if err != nil || !ok {
+		return errors.Join(err, errWrong)
+	}
+	peer, err := public.Curve().GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	want, err := peer.ECDH(public)
+	if err != nil {
+		return err
+	}
+	r.trace.call("C_DeriveKey")
+	secret, err := r.p11.DeriveKey(r.s, agreement(peer.PublicKey().Bytes()), k.private, sharedSecret())
+	if err != nil {
+		return r.fail("C_DeriveKey", err)
+	}
+	defer func() { _ = r.p11.DestroyObject(r.s, secret) }() // it goes with the session in any case
+	got, err := r.p11.GetAttributeValue(r.s, secret, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_VALUE, nil)})
+	if err != nil {
+		return r.fail("C_GetAttributeValue", err)
+	}
+	if !bytes.Equal(got[0].Value, want) {
+		return errWrong
+	}
+	return nil
 }
 
 // speed measures signatures in one session, and in several at once.

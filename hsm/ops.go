@@ -176,15 +176,7 @@ func (c *conn) derive(ctx context.Context, key *object, peer []byte) ([]byte, er
 		if key.epoch != m.epoch {
 			return errMoved
 		}
-		params := pkcs11.NewECDH1DeriveParams(pkcs11.CKD_NULL, nil, peer)
-		h, err := c.p11.DeriveKey(s, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_ECDH1_DERIVE, params)}, pkcs11.ObjectHandle(key.handle), []*pkcs11.Attribute{
-			pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
-			pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_GENERIC_SECRET),
-			pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, 32),
-			pkcs11.NewAttribute(pkcs11.CKA_TOKEN, false),
-			pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, false),
-			pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, true),
-		})
+		h, err := c.p11.DeriveKey(s, agreement(peer), pkcs11.ObjectHandle(key.handle), sharedSecret())
 		if err != nil {
 			return c.fail("C_DeriveKey", err)
 		}
@@ -200,6 +192,23 @@ func (c *conn) derive(ctx context.Context, key *object, peer []byte) ([]byte, er
 		return nil, err
 	}
 	return secret, nil
+}
+
+// agreement is CKM_ECDH1_DERIVE with a peer's public key, without a key derivation function.
+func agreement(peer []byte) []*pkcs11.Mechanism {
+	return []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_ECDH1_DERIVE, pkcs11.NewECDH1DeriveParams(pkcs11.CKD_NULL, nil, peer))}
+}
+
+// sharedSecret is the template of the session object in which the token leaves what it has derived, to be read out.
+func sharedSecret() []*pkcs11.Attribute {
+	return []*pkcs11.Attribute{
+		pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
+		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_GENERIC_SECRET),
+		pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, 32),
+		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, false),
+		pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, false),
+		pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, true),
+	}
 }
 
 func (c *conn) random(ctx context.Context, n int) ([]byte, error) {
