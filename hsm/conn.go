@@ -183,7 +183,7 @@ func (c *conn) leave() error {
 	c.crew.dismiss()
 	c.pin.wipe()
 	err := c.lib.leave(c, c.cfg.Timeout)
-	for delay := c.cfg.pace.firstRetry; errors.Is(err, errWedged); delay = min(2*delay, c.cfg.pace.lastRetry) {
+	for delay := c.cfg.pace.firstRetry; errors.Is(err, errWedged); delay = c.cfg.pace.grown(delay) {
 		time.Sleep(delay)
 		err = c.lib.leave(c, gateRound) // others may be well: keep them waiting for no more than that
 	}

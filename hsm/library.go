@@ -165,6 +165,9 @@ func (l *library) join(ctx context.Context, c *conn, cfg Config) (*member, error
 	defer l.gate.unlock()
 	c.tried = l.epoch
 	info, err := l.pickLocked(cfg)
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Token = c.cfg.name() // the module was asked for its sake
+	}
 	if err != nil {
 		return nil, err
 	}

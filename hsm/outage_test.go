@@ -20,7 +20,7 @@ import (
 )
 
 // recovery is how long a token that is back may take to serve again: the first attempts fail while it is away, and the wait
-// before the next one doubles.
+// before the next one grows.
 const recovery = 20 * time.Second
 
 // comesBack waits until call succeeds. Until then it may fail as unavailable, and in no other way.

@@ -57,9 +57,9 @@ func (c *conn) loseLocked(s State, err error, first attempt) {
 }
 
 // pursue connects until that works, is refused, or the Token is closed: by the given way, and then to a module that is started afresh,
-// after waits that double.
+// after waits that grow.
 func (c *conn) pursue(next attempt) {
-	for delay := c.cfg.pace.firstRetry; ; delay = min(2*delay, c.cfg.pace.lastRetry) {
+	for delay := c.cfg.pace.firstRetry; ; delay = c.cfg.pace.grown(delay) {
 		watch := c.watch()
 		m, err := next()
 		watch.Stop()

@@ -140,9 +140,13 @@ func (b *breaker) suspect() {
 	}
 }
 
-// backoff returns the time before attempt number tries+1: 1 s, doubling up to most, and up to a quarter less at random, so
+// backoff returns the time before attempt number tries+1: 1 s, growing by half up to most, and up to a quarter less at random, so
 // that many processes do not come back at one moment.
 func backoff(tries int, most time.Duration) time.Duration {
-	d := min(minProbeInterval<<min(tries, 10), most)
+	d := minProbeInterval
+	for ; tries > 0 && d < most; tries-- {
+		d += d / 2
+	}
+	d = min(d, most)
 	return max(minProbeInterval, d-rand.N(d/4))
 }

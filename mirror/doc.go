@@ -38,7 +38,7 @@
 //
 // Every other error is the primary's answer and goes to the caller: a wrong PIN is no outage. The first read that meets an
 // outage waits for the primary, at most Config.PrimaryTimeout; reads after it go straight to the secondary, until a probe in
-// the background, after 1 s and then at intervals that double up to 30 s, or any write, finds the primary back. Without an
+// the background, after 1 s and then at intervals that grow by half up to 30 s, or any write, finds the primary back. Without an
 // answer from the primary a key that the secondary lacks is [provider.ErrUnavailable], not [provider.ErrNotFound]: nobody
 // knows. That is so for symmetric keys in mode public_only, of which there is nothing to copy.
 //
