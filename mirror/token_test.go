@@ -5,7 +5,6 @@ package mirror
 import (
 	"context"
 	"crypto"
-	"os"
 	"testing"
 	"time"
 
@@ -17,10 +16,6 @@ import (
 	"github.com/hsmmirror/hsmmirror/provider"
 	"github.com/hsmmirror/hsmmirror/provider/providertest"
 )
-
-const tokenLabel = "mirror"
-
-func TestMain(m *testing.M) { os.Exit(softhsmtest.Main(m, tokenLabel)) }
 
 // token opens the token that the tests share.
 func token(t *testing.T) (*hsm.Token, *softhsm.HSM) {
