@@ -128,26 +128,13 @@ func (t *Token) enumerateOnce(ctx context.Context) error {
 		return err
 	}
 	t.noteKeepers(objects)
-	next := index{at: at, took: time.Since(at), epoch: t.link.epoch(), keys: map[string]*key{}}
+	next := index{at: at, took: time.Since(at), epoch: t.link.epoch()}
 	if len(objects) > 0 {
 		next.epoch = objects[0].epoch
 	}
 	records, damaged := locate(objects)
-	byKID := map[string][]*located{}
-	for _, r := range records {
-		byKID[r.KID] = append(byKID[r.KID], r)
-	}
-	byID := map[string][]*object{}
-	for _, o := range objects {
-		byID[string(o.id)] = append(byID[string(o.id)], o)
-	}
-	for kid, rs := range byKID {
-		k := &key{kid: kid}
-		k.byVersion(rs)
-		if err := t.assembleAll(ctx, k, nil, func(r *located) ([]*object, error) { return byID[string(r.idBytes())], nil }); err != nil {
-			return err
-		}
-		next.keys[kid] = k
+	if next.keys, err = t.assembleEach(ctx, records, objects); err != nil {
+		return err
 	}
 	for _, u := range damaged {
 		if k := next.keys[u.label]; k != nil {
@@ -156,6 +143,34 @@ func (t *Token) enumerateOnce(ctx context.Context) error {
 			next.problems = append(next.problems, u.err)
 		}
 	}
+	t.install(next, before)
+	return nil
+}
+
+// assembleEach returns the keys of all records, by kid.
+func (t *Token) assembleEach(ctx context.Context, records []*located, objects []*object) (map[string]*key, error) {
+	byKID := map[string][]*located{}
+	for _, r := range records {
+		byKID[r.KID] = append(byKID[r.KID], r)
+	}
+	byID := map[string][]*object{}
+	for _, o := range objects {
+		byID[string(o.id)] = append(byID[string(o.id)], o)
+	}
+	keys := make(map[string]*key, len(byKID))
+	for kid, rs := range byKID {
+		k := &key{kid: kid}
+		k.byVersion(rs)
+		if err := t.assembleAll(ctx, k, nil, func(r *located) ([]*object, error) { return byID[string(r.idBytes())], nil }); err != nil {
+			return nil, err
+		}
+		keys[kid] = k
+	}
+	return keys, nil
+}
+
+// install makes next the index, but for the keys that this Token has changed since the given number of changes.
+func (t *Token) install(next index, before uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for kid, n := range t.changed {
@@ -167,7 +182,6 @@ func (t *Token) enumerateOnce(ctx context.Context) error {
 		}
 	}
 	t.idx = next
-	return nil
 }
 
 // reload reads the records of one kid from the token, and the objects of the versions that are not known yet on this
