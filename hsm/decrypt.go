@@ -54,10 +54,12 @@ func (d *decrypter) DecryptContext(ctx context.Context, ciphertext []byte, opts 
 		plain, err := d.use(ctx, func(private *object) ([]byte, error) {
 			return d.t.link.decrypt(ctx, private, mechanism{typ: ckmRSAPKCSOAEP, oaep: &oaepParams{ckmSHA256, ckgMGF1SHA256, label}}, ciphertext)
 		})
-		if !refusesParameters(err) {
+		switch {
+		case refusesParameters(err):
+			d.t.rawOAEP.Store(true)
+		case !tooSmall(err):
 			return plain, oaepVerdict(err)
 		}
-		d.t.rawOAEP.Store(true)
 	}
 	raw, err := d.use(ctx, func(private *object) ([]byte, error) {
 		return d.t.link.decrypt(ctx, private, mechanism{typ: ckmRSAX509}, ciphertext)
@@ -103,6 +105,13 @@ func refusesParameters(err error) bool {
 		return e.Call == "C_DecryptInit"
 	}
 	return false
+}
+
+// tooSmall tells whether the module wants more room than it has asked for. p11-kit's remoting does for an empty message: to it a
+// buffer of no bytes is the question how large it has to be.
+func tooSmall(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && codeName(e.Code) == "CKR_BUFFER_TOO_SMALL"
 }
 
 // padded returns b with zeros in front, up to n bytes: some modules leave out what a number does not need.

@@ -10,7 +10,9 @@ import (
 // detour is a token's link that the test can make answer otherwise than the token does.
 type detour struct {
 	link
+	info       func(*TokenInfo) // what the token says of itself, changed
 	mechanisms func(map[uint]mechanismInfo) map[uint]mechanismInfo
+	onDecrypt  func(m mechanism) error
 	onCreate   func(template []attribute) error // refuses objects
 	onWrap     func(w wrapping, key *object) (*object, error)
 	onUnwrap   func(w wrapping) error
@@ -18,6 +20,9 @@ type detour struct {
 
 func (d *detour) token(ctx context.Context) (TokenInfo, map[uint]mechanismInfo, error) {
 	info, mechanisms, err := d.link.token(ctx)
+	if d.info != nil {
+		d.info(&info)
+	}
 	if d.mechanisms != nil {
 		mechanisms = d.mechanisms(mechanisms)
 	}
@@ -50,6 +55,15 @@ func (d *detour) unwrap(ctx context.Context, w wrapping, wrapped []byte, templat
 		}
 	}
 	return d.link.unwrap(ctx, w, wrapped, template)
+}
+
+func (d *detour) decrypt(ctx context.Context, key *object, m mechanism, ciphertext []byte) ([]byte, error) {
+	if d.onDecrypt != nil {
+		if err := d.onDecrypt(m); err != nil {
+			return nil, err
+		}
+	}
+	return d.link.decrypt(ctx, key, m, ciphertext)
 }
 
 // openDetour opens the shared token behind a detour.

@@ -47,8 +47,8 @@ type quirks struct {
 	wrapsNoEdwards bool
 }
 
-// quirkTable says which module has which quirks: by what its tokens say of themselves, which also comes through p11-kit's remoting,
-// or by what the library says of itself. All rows that fit count.
+// quirkTable says which module has which quirks: by what its tokens say of themselves, which also comes through p11-kit, or by what
+// the library says of itself, which does not. All rows that fit count.
 var quirkTable = []struct {
 	module  string
 	tried   string // versions; others that look the same are taken to be the same
@@ -67,7 +67,7 @@ var quirkTable = []struct {
 		"threads that change its database at once lock each other out for ever; its size query for AES-GCM forgets the tag; its generator stops at 256 bytes",
 	},
 	{
-		"tpm2-pkcs11", "1.9.0", func(t TokenInfo) bool { return t.Library == "TPM2.0 Cryptoki" },
+		"tpm2-pkcs11", "1.9.0", func(t TokenInfo) bool { return t.Library == "TPM2.0 Cryptoki" || t.behindP11Kit() && t.likeTPM2() },
 		quirks{
 			noSecretKeys: true, noImport: true, keepsKeys: true, fewUses: true, noP521: true, noOAEPLabel: true,
 			keepsRoom: true, repeatsHandles: true, holdsKeys: true, writersInTurn: true,
@@ -78,16 +78,23 @@ var quirkTable = []struct {
 			"the TPM wants a NUL at the end of an OAEP label",
 	},
 	{
-		"openCryptoki", "3.8.1", func(t TokenInfo) bool { return t.Library == "Meta PKCS11 LIBRARY" },
+		"openCryptoki", "3.8.1", func(t TokenInfo) bool { return t.Library == "Meta PKCS11 LIBRARY" || t.Model == "IBM SoftTok" },
 		quirks{maxGeneratedSecret: 2048, noOAEPLabel: true, oneCallAtATime: true, writersInTurn: true},
 		"its generator stops at 256 bytes; it takes no OAEP label; a search beside a thread that makes or destroys objects crashes the process",
 	},
 	{
-		"p11-kit", "0.24.1", func(t TokenInfo) bool { return t.LibraryManufacturer == "PKCS#11 Kit" },
+		"p11-kit", "0.24.1", TokenInfo.behindP11Kit,
 		quirks{oneCallAtATime: true},
 		"threads that wait for an answer together when the server dies wait for ever, and C_Finalize then aborts the process",
 	},
 }
+
+// behindP11Kit tells whether the module is one of p11-kit's: its remoting, or the proxy of all configured modules.
+func (t TokenInfo) behindP11Kit() bool { return t.LibraryManufacturer == "PKCS#11 Kit" }
+
+// likeTPM2 tells whether a token may be one of tpm2-pkcs11. They bear the name of the TPM's maker; their serial number and session
+// limit are all that is the same on each. A token that is taken for one by mistake is refused some of what it can do.
+func (t TokenInfo) likeTPM2() bool { return t.Serial == "0000000000000000" && t.maxSessions == 1024 }
 
 // quirksOf returns the quirks of a token's module.
 func quirksOf(t TokenInfo) quirks {

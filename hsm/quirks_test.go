@@ -24,6 +24,16 @@ func TestQuirksAreThoseOfAllRowsThatFit(t *testing.T) {
 	require.True(t, remote.oneCallAtATime, "p11-kit's own")
 	remote.oneCallAtATime = false
 	require.Equal(t, quirksOf(softHSM2), remote, "and those of the token behind it")
+	for _, direct := range []TokenInfo{
+		{Manufacturer: "IBM Corp.", Model: "IBM SoftTok", Serial: "123", Library: "Meta PKCS11 LIBRARY"},
+		{Manufacturer: "STMicro", Serial: "0000000000000000", maxSessions: 1024, Library: "TPM2.0 Cryptoki"},
+		{Manufacturer: "Mozilla Foundation", Serial: "0000000000000000", Library: "NSS Internal Crypto Services"},
+	} {
+		behind := direct
+		behind.LibraryManufacturer, behind.Library = "PKCS#11 Kit", "PKCS#11 Kit Proxy Module"
+		require.Equal(t, quirksOf(direct).and(quirks{oneCallAtATime: true}), quirksOf(behind), "p11-kit hides the name of the library: %+v", direct)
+	}
+	require.Zero(t, quirksOf(TokenInfo{Serial: "0000000000000000", maxSessions: 1024}), "only behind p11-kit has a TPM to be guessed")
 	for _, row := range quirkTable {
 		require.NotZero(t, row.quirks, row.module)
 		require.Equal(t, row.quirks, quirks{}.and(row.quirks), "%s: a quirk is lost on the way", row.module)
