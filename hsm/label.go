@@ -3,15 +3,11 @@ package hsm
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
-
-// labelTries is how often a change of labels begins again because the connection was made anew.
-const labelTries = 3
 
 // Relabel sets the CKA_LABEL of a version's private or secret key, of its public key objects, and of the certificates beside it that
 // have had the private key's label so far. Nothing of ours is found by it: records have a label of their own. What was set is read
@@ -32,12 +28,7 @@ func (t *Token) Relabel(ctx context.Context, kid string, n int, label string) (p
 		return provider.Relabelled{}, err
 	}
 	defer unlock()
-	var before []string
-	for range labelTries {
-		if before, err = t.relabel(ctx, v, label); !errors.Is(err, errMoved) {
-			break
-		}
-	}
+	before, err := settled(t.cfg, func() ([]string, error) { return t.relabel(ctx, v, label) })
 	if err != nil {
 		return provider.Relabelled{}, fmt.Errorf("relabel %q: %w", v.jwkKID(), err)
 	}

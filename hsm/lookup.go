@@ -114,8 +114,7 @@ func (t *Token) refreshAfter() time.Duration {
 
 // enumerate reads the whole token into a new index. What this Token changed in the meantime stays as the change left it.
 func (t *Token) enumerate(ctx context.Context) error {
-	_, err := settled(t.cfg, func() (struct{}, error) { return struct{}{}, t.enumerateOnce(ctx) })
-	return err
+	return settledErr(t.cfg, func() error { return t.enumerateOnce(ctx) })
 }
 
 func (t *Token) enumerateOnce(ctx context.Context) error {

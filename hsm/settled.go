@@ -15,3 +15,9 @@ func settled[T any](cfg Config, f func() (T, error)) (T, error) {
 		}
 	}
 }
+
+// settledErr is settled for what returns an error and no more.
+func settledErr(cfg Config, f func() error) error {
+	_, err := settled(cfg, func() (struct{}, error) { return struct{}{}, f() })
+	return err
+}

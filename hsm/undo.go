@@ -2,7 +2,6 @@ package hsm
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 
@@ -13,7 +12,7 @@ import (
 func (t *Token) undo(ctx context.Context, rec record, why error) error {
 	ctx, cancel := t.afterwards(ctx)
 	defer cancel()
-	if err := t.remove(ctx, rec); err != nil {
+	if err := settledErr(t.cfg, func() error { return t.remove(ctx, rec) }); err != nil {
 		t.cfg.Logger.Error("half a key left on the token", slog.String("kid", rec.KID), slog.Int("version", rec.Version), slog.Any("error", err))
 	}
 	return why
@@ -42,6 +41,10 @@ func (t *Token) remove(ctx context.Context, rec record) error {
 // removeKeys destroys the private, secret and public key objects with a CKA_ID, and looks whether they are gone.
 // provider.ErrUnsupported if they are not, though the token says so.
 func (t *Token) removeKeys(ctx context.Context, id []byte) error {
+	return settledErr(t.cfg, func() error { return t.removeKeysOnce(ctx, id) })
+}
+
+func (t *Token) removeKeysOnce(ctx context.Context, id []byte) error {
 	const tries = 3
 	for try := 0; ; try++ {
 		objects, err := t.link.find(ctx, attribute{ckaID, id})
@@ -58,11 +61,7 @@ func (t *Token) removeKeys(ctx context.Context, id []byte) error {
 			return provider.Unsupportedf("destroy key objects: the token says that they are destroyed and still shows %d", len(keys))
 		}
 		for _, o := range keys {
-			err := t.link.destroy(ctx, o)
-			if errors.Is(err, errMoved) {
-				break // find them again
-			}
-			if err != nil {
+			if err := t.link.destroy(ctx, o); err != nil {
 				return err
 			}
 		}
