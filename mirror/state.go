@@ -64,8 +64,11 @@ func openState(dir string, hook fileops.Hook, r *reader, n *notary) (*state, err
 }
 
 // openDir opens a directory of the mirror's own, which it makes. [provider.ErrInvalid] for one in which others can put files
-// of their own.
+// of their own, [provider.ErrUnsupported] where nobody can tell.
 func openDir(path string, hook fileops.Hook) (*fileops.Dir, error) {
+	if !fileops.ModesTell {
+		return nil, provider.Unsupportedf("directory %s: this system does not tell by its mode who can write there", path)
+	}
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, provider.Invalidf("%w", err)

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/hsmmirror/hsmmirror/internal/fileops"
 )
 
 // configKeys are what a configuration file may set: the flags of every command, by their names with _ for -.
@@ -61,7 +63,10 @@ func parseConfig(path string) (configFile, error) {
 	if err != nil {
 		return configFile{}, usageErrorf(err, "configuration: %v", err)
 	}
-	if info.Mode().Perm()&0o022 != 0 {
+	switch shared := info.Mode().Perm()&0o022 != 0; {
+	case !fileops.ModesTell:
+		return configFile{}, usagef("use flags and environment variables", "configuration %s: this system does not tell by its mode who can write it", printable(path))
+	case shared:
 		return configFile{}, usagef("chmod go-w "+printable(path), "configuration %s: others than its owner can write it", printable(path))
 	}
 	if info.Size() > maxConfig || !info.Mode().IsRegular() {
