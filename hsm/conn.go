@@ -127,7 +127,7 @@ func (c *conn) standing() (m *member, changed <-chan struct{}, err error) {
 	if c.patient {
 		return nil, c.changed, nil
 	}
-	return nil, nil, c.state.Cause
+	return nil, nil, c.refusalLocked()
 }
 
 // setLocked changes the state and wakes those who wait for it.

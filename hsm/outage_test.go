@@ -193,3 +193,19 @@ func TestATokenComesBackBesideOneThatIsWell(t *testing.T) {
 	comesBack(t, gone.sign)
 	require.NoError(t, well.sign(context.Background()))
 }
+
+func TestAnErrorDuringAnOutageSaysThatItIsOne(t *testing.T) {
+	token := open(t, sharedToken)
+	u := newUser(t, token)
+	h := takeAway(t)
+	ctx := context.Background()
+	require.Eventually(t, func() bool {
+		return u.sign(ctx) != nil && token.Status().State != StateUp
+	}, recovery, time.Millisecond)
+	lost := token.Status()
+	err := u.sign(ctx)
+	require.ErrorIs(t, err, provider.ErrUnavailable)
+	require.ErrorContains(t, err, "connection lost at "+lost.Since.UTC().Format(time.RFC3339)+": ")
+	require.NoError(t, h.Restore())
+	comesBack(t, u.sign)
+}
