@@ -38,7 +38,11 @@ func (t *Token) Adopt(ctx context.Context, a Adoption) (provider.KeyRef, error) 
 	if err != nil {
 		return provider.KeyRef{}, err
 	}
-	spec, err := a.spec(private, objects)
+	algs, err := t.algsOf(ctx, private, objects)
+	if err != nil {
+		return provider.KeyRef{}, err
+	}
+	spec, err := a.spec(private, algs)
 	if err != nil {
 		return provider.KeyRef{}, err
 	}
@@ -119,13 +123,12 @@ func (t *Token) unrecorded(objects []*object, private *object) error {
 	return nil
 }
 
-// spec says what the key becomes.
-func (a Adoption) spec(private *object, objects []*object) (provider.KeySpec, error) {
+// spec says what the key becomes, which can be for one of algs.
+func (a Adoption) spec(private *object, algs []provider.KeyAlg) (provider.KeySpec, error) {
 	spec := provider.KeySpec{KID: a.KID, Alg: a.Alg, Uses: a.Uses, Export: a.Export, Label: private.label, Tags: a.Tags}
 	if len(spec.Label) > provider.MaxLabel {
 		spec.Label = ""
 	}
-	algs := algsOf(private, objects)
 	switch {
 	case len(algs) == 0:
 		return spec, provider.Unsupportedf("adopt %s: no algorithm is for its key type %s", quote(private.label), keyTypeName(private.keyType))
@@ -146,13 +149,21 @@ func (a Adoption) spec(private *object, objects []*object) (provider.KeySpec, er
 	return spec.Normalize()
 }
 
-// algsOf returns the algorithms that a key can be for by its type, and by its curve where its public key object tells it.
-func algsOf(private *object, objects []*object) []provider.KeyAlg {
+// algsOf returns the algorithms that a key can be for by its type, and by its curve where the public key object or the private key
+// tells it. Some programs leave no public key object behind, as Java's keytool does.
+func (t *Token) algsOf(ctx context.Context, private *object, objects []*object) ([]provider.KeyAlg, error) {
 	algs := slices.DeleteFunc(provider.Algs(), func(a provider.KeyAlg) bool { return !fits(a, private.keyType) })
-	for _, o := range objects {
-		if c, err := curveOf(o.ecParams); err == nil && o.class == ckoPublicKey {
-			return slices.DeleteFunc(algs, func(a provider.KeyAlg) bool { return a != c.alg })
+	if len(algs) == 0 || private.class == ckoSecretKey || private.keyType == ckkRSA {
+		return algs, nil
+	}
+	parts, err := t.link.publicParts(ctx, private)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range append(slices.Clone(objects), parts) {
+		if c, err := curveOf(o.ecParams); err == nil {
+			return slices.DeleteFunc(algs, func(a provider.KeyAlg) bool { return a != c.alg }), nil
 		}
 	}
-	return algs
+	return algs, nil
 }
