@@ -68,9 +68,9 @@ func (s *state) save(ctx context.Context, l *ledger) error {
 	}
 	signed := s.signed.Load()
 	if s.notary != nil {
-		m, data, err := s.notary.issue(context.WithoutCancel(ctx), signed, s.mirror, s.reader.least(signed), l)
+		m, err := s.notary.issue(context.WithoutCancel(ctx), signed, s.mirror, s.reader.least(signed), l)
 		if err == nil {
-			return s.saveSigned(m, data, l)
+			return s.saveSigned(m)
 		}
 	}
 	changes := l.since(signed)
@@ -81,32 +81,24 @@ func (s *state) save(ctx context.Context, l *ledger) error {
 	return nil
 }
 
-// saveSigned writes a new manifest, then what of l is not in it. Changes to the manifest before are void with it, so that
-// in most cases there is no second file to write.
-func (s *state) saveSigned(m *manifest, data []byte, l *ledger) error {
-	if err := s.replace(manifestName, data); err != nil {
+// saveSigned writes a new manifest, then what it leaves out. Changes to the manifest before are void with it, so that in most
+// cases there is no second file to write.
+func (s *state) saveSigned(m issued) error {
+	if err := s.replace(manifestName, m.text); err != nil {
 		return err
 	}
-	s.reader.note(m)
-	rest := newLedger()
-	for v, e := range l.all() {
-		in, named := m.ledger.get(v)
-		if named != e.signed || in.doomed != e.doomed {
-			e.signed, e.doomed = named, in.doomed
-			l.mark(v, e)
-		}
-		if !named {
-			rest.set(v, e)
-		}
-	}
-	if len(rest.keys) == 0 {
-		l.texts = m.ledger.texts // of the same entries, so that the next manifest need not write them again
-		s.publish(m, l)
+	s.reader.note(m.manifest)
+	if len(m.rest.keys) == 0 {
+		s.publish(m.manifest, m.ledger)
 		s.changes = nil
 		return nil
 	}
-	s.publish(m, l)
-	return s.write(&stateFile{stateFormat, m.generation, rest.keys})
+	l := m.ledger.clone()
+	for v, e := range m.rest.all() {
+		l.set(v, e)
+	}
+	s.publish(m.manifest, l)
+	return s.write(&stateFile{stateFormat, m.generation, m.rest.keys})
 }
 
 // write writes the changes to the manifest.

@@ -4,8 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
+	"iter"
 	"time"
 
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -15,7 +14,7 @@ import (
 // same in the next manifest.
 func (l *ledger) encode(b *bytes.Buffer) error {
 	b.WriteByte('{')
-	for i, kid := range slices.Sorted(maps.Keys(l.keys)) {
+	for i, kid := range l.order {
 		if i > 0 {
 			b.WriteByte(',')
 		}
@@ -36,19 +35,30 @@ func (l *ledger) encode(b *bytes.Buffer) error {
 	return nil
 }
 
-// published returns the JWKs of the versions that stand in JWKS at now, in order of kid and version.
-func (l *ledger) published(now time.Time) (keys [][]byte) {
-	for _, kid := range slices.Sorted(maps.Keys(l.keys)) {
-		single := len(l.keys[kid]) == 1 // the most frequent case: nothing supersedes it
-		for _, n := range l.numbers(kid) {
-			e := l.keys[kid][n]
-			if e.jwk != nil && e.servable() && e.Missing.IsZero() && (single || l.state(now, e.ref(Version{kid, n}), nil).Published()) {
-				keys = append(keys, e.jwk)
+// published yields the JWKs of the versions that stand in JWKS at now, in order of kid and version.
+func (l *ledger) published(now time.Time) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for _, kid := range l.order {
+			if versions := l.keys[kid]; len(versions) == 1 { // the most frequent case: nothing supersedes it
+				for _, e := range versions {
+					if e.publishable() && !yield(e.jwk) {
+						return
+					}
+				}
+				continue
+			}
+			for _, n := range l.numbers(kid) {
+				e := l.keys[kid][n]
+				if e.publishable() && l.state(now, e.ref(Version{kid, n}), nil).Published() && !yield(e.jwk) {
+					return
+				}
 			}
 		}
 	}
-	return keys
 }
+
+// publishable tells whether only the schedule can keep the version out of JWKS.
+func (e entry) publishable() bool { return e.jwk != nil && e.servable() && e.Missing.IsZero() }
 
 // servable tells whether nothing speaks against serving the version's copy.
 func (e entry) servable() bool {

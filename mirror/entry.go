@@ -85,6 +85,9 @@ func (e entry) schedule() provider.Schedule {
 	return provider.Schedule{ActiveFrom: e.ActiveFrom, RetireAfter: time.Duration(e.RetireAfter), Destroyed: !e.Destroyed.IsZero()}
 }
 
+// loose tells whether the manifest does not name the version, or names it without the destroy that is under way.
+func (e entry) loose() bool { return !e.signed || e.doomed != (e.Intent != nil) }
+
 // lapsed tells whether the version was destroyed before it became active, or with an unknown schedule: it supersedes
 // nothing.
 func (e entry) lapsed() bool {

@@ -27,15 +27,20 @@ type ledger struct {
 	copies map[Version]Version // a copy's name on the secondary → the version; only where the two differ
 	shared map[string]bool     // kids whose map still belongs to the ledger that this one was cloned from
 	texts  map[string][]byte   // the entries of a kid as JSON, where they have been written before
+	loose  map[Version]bool    // entries that the manifest does not name as they are ([entry.loose])
+	order  []string            // the kids, ascending
 }
 
 func newLedger() *ledger {
-	return &ledger{keys: map[string]map[int]entry{}, copies: map[Version]Version{}, texts: map[string][]byte{}}
+	return &ledger{keys: map[string]map[int]entry{}, copies: map[Version]Version{}, texts: map[string][]byte{}, loose: map[Version]bool{}}
 }
 
 // clone returns a ledger that can be changed until it is published.
 func (l *ledger) clone() *ledger {
-	c := &ledger{maps.Clone(l.keys), maps.Clone(l.copies), make(map[string]bool, len(l.keys)), maps.Clone(l.texts)}
+	c := &ledger{
+		keys: maps.Clone(l.keys), copies: maps.Clone(l.copies), shared: make(map[string]bool, len(l.keys)), texts: maps.Clone(l.texts),
+		loose: maps.Clone(l.loose), order: slices.Clip(l.order),
+	}
 	for kid := range l.keys {
 		c.shared[kid] = true
 	}
@@ -56,12 +61,12 @@ func (l *ledger) set(v Version, e entry) {
 
 // mark is set for an entry of which only what stands in no file has changed.
 func (l *ledger) mark(v Version, e entry) {
-	if l.shared[v.KID] || l.keys[v.KID] == nil {
-		versions := maps.Clone(l.keys[v.KID])
-		if versions == nil {
-			versions = map[int]entry{}
-		}
-		l.keys[v.KID] = versions
+	if l.keys[v.KID] == nil {
+		i, _ := slices.BinarySearch(l.order, v.KID)
+		l.order = slices.Insert(l.order, i, v.KID)
+		l.keys[v.KID] = map[int]entry{}
+	} else if l.shared[v.KID] {
+		l.keys[v.KID] = maps.Clone(l.keys[v.KID])
 		delete(l.shared, v.KID)
 	}
 	if old := l.keys[v.KID][v.Version].Copy; old != nil {
@@ -69,6 +74,11 @@ func (l *ledger) mark(v Version, e entry) {
 	}
 	if e.Copy != nil {
 		l.copies[Version{e.Copy.KID, e.Copy.Version}] = v
+	}
+	if e.loose() {
+		l.loose[v] = true
+	} else {
+		delete(l.loose, v)
 	}
 	l.keys[v.KID][v.Version] = e
 }
@@ -78,8 +88,10 @@ func (l *ledger) remove(v Version) {
 	e := l.keys[v.KID][v.Version]
 	e.Copy = nil
 	l.set(v, e)
+	delete(l.loose, v)
 	if delete(l.keys[v.KID], v.Version); len(l.keys[v.KID]) == 0 {
 		delete(l.keys, v.KID)
+		l.order = slices.DeleteFunc(slices.Clone(l.order), func(kid string) bool { return kid == v.KID })
 	}
 }
 
@@ -91,6 +103,17 @@ func (l *ledger) all() iter.Seq2[Version, entry] {
 				if !yield(Version{kid, n}, e) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// unsettled yields every entry that the manifest does not name as it is. The ledger may not be changed meanwhile.
+func (l *ledger) unsettled() iter.Seq2[Version, entry] {
+	return func(yield func(Version, entry) bool) {
+		for v := range l.loose {
+			if !yield(v, l.keys[v.KID][v.Version]) {
+				return
 			}
 		}
 	}

@@ -2,19 +2,14 @@ package mirror
 
 import (
 	"bytes"
-	"context"
-	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/lestrrat-go/jwx/v2/jwa"
-	"github.com/lestrrat-go/jwx/v2/jwk"
-	"github.com/lestrrat-go/jwx/v2/jws"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -89,8 +84,8 @@ func readManifest(data []byte, anchor string) (*manifest, error) {
 // ledger returns what the claims say of the versions.
 func (c claims) ledger() (*ledger, error) {
 	l := newLedger()
-	for kid, versions := range c.Versions {
-		for n, e := range versions {
+	for _, kid := range slices.Sorted(maps.Keys(c.Versions)) {
+		for n, e := range c.Versions[kid] {
 			if err := e.validate(kid, n); err != nil {
 				return nil, fmt.Errorf("%w: entry %.150q: %w", provider.ErrTampered, Version{kid, n}, err)
 			}
@@ -114,9 +109,8 @@ func (c claims) ledger() (*ledger, error) {
 	return l, nil
 }
 
-// encode returns the claims of m, whose ledger, and hash aside, is filled in.
-func (m *manifest) encode() ([]byte, error) {
-	var b bytes.Buffer
+// encode writes the claims of m, of which all but the hash is filled in.
+func (m *manifest) encode(b *bytes.Buffer) error {
 	head, err := json.Marshal(struct {
 		Issuer     string   `json:"iss"`
 		Subject    string   `json:"sub"`
@@ -127,111 +121,22 @@ func (m *manifest) encode() ([]byte, error) {
 		Succession []string `json:"succession,omitempty"`
 	}{issuerPrefix + m.key, mirrorPrefix + m.mirror, m.issued.Unix(), m.expires.Unix(), m.generation, m.previous, m.succession})
 	if err != nil {
-		return nil, fmt.Errorf("manifest: %w", err)
+		return fmt.Errorf("manifest: %w", err)
 	}
 	b.Write(head[:len(head)-1])
 	b.WriteString(`,"keys":[`)
-	for i, k := range m.ledger.published(m.issued) {
-		if i > 0 {
-			b.WriteByte(',')
-		}
+	separator := ""
+	for k := range m.ledger.published(m.issued) {
+		b.WriteString(separator)
 		b.Write(k)
+		separator = ","
 	}
 	b.WriteString(`],"versions":`)
-	if err := m.ledger.encode(&b); err != nil {
-		return nil, err
+	if err := m.ledger.encode(b); err != nil {
+		return err
 	}
 	b.WriteByte('}')
-	return b.Bytes(), nil
-}
-
-// sealJWS signs payload with s as a compact JWS that carries the key.
-func sealJWS(ctx context.Context, s provider.Signer, typ string, payload []byte) ([]byte, error) {
-	ref := s.KeyRef()
-	k, err := provider.NewJWK(ref, s.Public())
-	if err != nil {
-		return nil, err
-	}
-	public, err := k.Key()
-	if err != nil {
-		return nil, fmt.Errorf("manifest key: %w", err)
-	}
-	header := jws.NewHeaders()
-	for name, value := range map[string]any{jws.TypeKey: typ, jws.KeyIDKey: ref.JWKKID(), jws.JWKKey: public} {
-		if err := header.Set(name, value); err != nil {
-			return nil, fmt.Errorf("JWS header %s: %w", name, err)
-		}
-	}
-	signer := &boundSigner{Signer: s, ctx: ctx}
-	data, err := jws.Sign(payload, jws.WithKey(jwa.SignatureAlgorithm(ref.Alg.JWA()), signer, jws.WithProtectedHeaders(header)))
-	if signer.err != nil {
-		return nil, signer.err // as the store gave it, for errors.Is
-	}
-	return data, err
-}
-
-// boundSigner is a signer of one call's context.
-type boundSigner struct {
-	provider.Signer
-	ctx context.Context
-	err error
-}
-
-func (s *boundSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	var signature []byte
-	signature, s.err = s.SignContext(s.ctx, digest, opts)
-	return signature, s.err
-}
-
-// openJWS checks a compact JWS of the given type under the key that it carries, and returns key, version and payload.
-// Whether the key is to be trusted is not its business. [provider.ErrTampered].
-func openJWS(data []byte, typ string) (key provider.JWK, version int, payload []byte, err error) {
-	fail := func(what string) (provider.JWK, int, []byte, error) {
-		return provider.JWK{}, 0, nil, fmt.Errorf("%w: %s", provider.ErrTampered, what)
-	}
-	head, _, ok := bytes.Cut(data, []byte("."))
-	var h struct {
-		Type string          `json:"typ"`
-		Alg  string          `json:"alg"`
-		KID  string          `json:"kid"`
-		JWK  json.RawMessage `json:"jwk"`
-		Crit []string        `json:"crit"`
-	}
-	text, err := base64.RawURLEncoding.DecodeString(string(head))
-	if !ok || err != nil || json.Unmarshal(text, &h) != nil || h.Type != typ || h.Crit != nil {
-		return fail("no JWT of the type " + typ)
-	}
-	kid, version, ok := provider.SplitJWKKID(h.KID)
-	if !ok || kid != ManifestKID {
-		return fail("not signed by a key of the kid " + ManifestKID)
-	}
-	key, err = manifestKey(h.JWK, h.Alg, version)
-	if err != nil {
-		return fail("its header has no key that signs by its algorithm")
-	}
-	payload, err = jws.Verify(data, jws.WithKey(jwa.SignatureAlgorithm(h.Alg), key.PublicKey()))
-	if err != nil {
-		return fail("the signature is not one of the key in the header")
-	}
-	return key, version, payload, nil
-}
-
-// manifestKey returns the key in a header, checked as every key of package provider.
-func manifestKey(text []byte, alg string, version int) (provider.JWK, error) {
-	k, err := jwk.ParseKey(text)
-	if err != nil {
-		return provider.JWK{}, err
-	}
-	var public any
-	if err := k.Raw(&public); err != nil {
-		return provider.JWK{}, err
-	}
-	for _, a := range provider.Algs() {
-		if a.Signs() && a.JWA() == alg {
-			return provider.NewJWK(provider.KeyRef{KID: ManifestKID, Version: version, Alg: a, Uses: a.Uses()}, public)
-		}
-	}
-	return provider.JWK{}, provider.Unsupportedf("signature algorithm %.20q", alg)
+	return nil
 }
 
 // hashOf returns the SHA-256 of data, base64url without padding.

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,39 +19,46 @@ type notary struct {
 	lifetime time.Duration // from a manifest's issue to its expiry
 	up       *breaker      // nothing is asked of a primary that is known to be down
 	signer   provider.Signer
+	scratch  scratch
 	failure  atomic.Pointer[error] // why the last manifest could not be signed; nil if it was
 }
 
 // errUnsigned wraps the reason why a manifest was not signed.
 var errUnsigned = errors.New("manifest not signed")
 
-// issue signs l as the manifest that follows base, which may be nil, with at least the given generation. It leaves out what
-// no one who can be trusted has vouched for.
-func (n *notary) issue(ctx context.Context, base *manifest, mirror string, least int64, l *ledger) (*manifest, []byte, error) {
-	m, data, err := n.tryIssue(ctx, base, mirror, least, l)
+// issued is a manifest that has just been signed.
+type issued struct {
+	*manifest
+	text []byte  // the JWT; valid until the next is issued
+	rest *ledger // what no one who can be trusted has vouched for, and it leaves out
+}
+
+// issue signs l as the manifest that follows base, which may be nil, with at least the given generation.
+func (n *notary) issue(ctx context.Context, base *manifest, mirror string, least int64, l *ledger) (issued, error) {
+	m, err := n.tryIssue(ctx, base, mirror, least, l)
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errUnsigned, err)
 		n.signer = nil // asked for anew: the key may have been replaced
 		n.failure.Store(&err)
-		return nil, nil, err
+		return issued{}, err
 	}
 	n.failure.Store(nil)
-	return m, data, nil
+	return m, nil
 }
 
-func (n *notary) tryIssue(ctx context.Context, base *manifest, mirror string, least int64, l *ledger) (*manifest, []byte, error) {
+func (n *notary) tryIssue(ctx context.Context, base *manifest, mirror string, least int64, l *ledger) (issued, error) {
 	if err := n.up.down(); err != nil {
-		return nil, nil, err
+		return issued{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.limit)
 	defer cancel()
 	signer, err := n.key(ctx, base)
 	if err != nil {
-		return nil, nil, err
+		return issued{}, err
 	}
 	thumbprint, err := provider.Thumbprint(signer.Public())
 	if err != nil {
-		return nil, nil, err
+		return issued{}, err
 	}
 	now := time.Now().UTC().Truncate(time.Second)
 	m := &manifest{
@@ -63,17 +71,23 @@ func (n *notary) tryIssue(ctx context.Context, base *manifest, mirror string, le
 	}
 	if known {
 		if m.succession, err = n.succession(ctx, base, thumbprint); err != nil {
-			return nil, nil, err
+			return issued{}, err
 		}
 	}
-	m.ledger = l.vouchedFor(known)
-	payload, err := m.encode()
-	if err != nil {
-		return nil, nil, err
+	var rest *ledger
+	m.ledger, rest = l.vouchedFor(known)
+	n.scratch.payload.Reset()
+	if err := m.encode(&n.scratch.payload); err != nil {
+		return issued{}, err
 	}
-	data, err := sealJWS(ctx, signer, manifestType, payload)
-	m.hash = hashOf(data)
-	return m, data, err
+	n.scratch.text, m.hash, err = sealJWS(ctx, signer, manifestType, n.scratch.payload.Bytes(), n.scratch.text[:0])
+	return issued{m, n.scratch.text, rest}, err
+}
+
+// scratch is the memory of the last manifest, which the next one takes over: most of it is as long.
+type scratch struct {
+	payload bytes.Buffer
+	text    []byte
 }
 
 // key returns the signer of the newest manifest key. A manifest of a version newer than the signer at hand shows that the
@@ -150,21 +164,25 @@ func (n *notary) succession(ctx context.Context, base *manifest, key string) ([]
 	return append(base.succession[:len(base.succession):len(base.succession)], link), nil
 }
 
-// vouchedFor returns the part of l that may be signed: what this process heard from the primary, what a manifest of the
-// primary's said if known, and every destroy, which takes out of service only.
-func (l *ledger) vouchedFor(known bool) *ledger {
-	c := l.clone()
-	for v, e := range l.all() {
-		doomed := e.Intent != nil
-		switch {
-		case !e.heard && !(e.signed && known) && e.Destroyed.IsZero():
+// vouchedFor returns the part of l that may be signed, as if it were: what this process heard from the primary, what a
+// manifest of the primary's said if known, and every destroy, which takes out of service only. rest is what it leaves out.
+func (l *ledger) vouchedFor(known bool) (c, rest *ledger) {
+	c, rest = l.clone(), newLedger()
+	entries := l.all()
+	if known {
+		entries = l.unsettled()
+	}
+	for v, e := range entries {
+		if !e.heard && !(e.signed && known) && e.Destroyed.IsZero() {
 			c.remove(v)
-		case !e.signed || e.doomed != doomed:
-			e.signed, e.doomed = true, doomed
+			e.signed, e.doomed = false, false
+			rest.set(v, e)
+		} else if e.loose() {
+			e.signed, e.doomed = true, e.Intent != nil
 			c.mark(v, e)
 		}
 	}
-	return c
+	return c, rest
 }
 
 // failed returns why the last manifest could not be signed; nil if it was.

@@ -27,7 +27,7 @@ func signOver(ctx context.Context, old provider.Signer, successor string) (strin
 	if err != nil {
 		return "", fmt.Errorf("succession: %w", err)
 	}
-	data, err := sealJWS(ctx, old, successionType, payload)
+	data, _, err := sealJWS(ctx, old, successionType, payload, nil)
 	return string(data), err
 }
 
