@@ -26,6 +26,7 @@ type demo struct {
 	keystore *softfile.Store // the secondary
 	mirror   *mirror.Mirror
 
+	pin    string          // of the manifest, as verifiers are given it
 	secret []byte          // private half of the key that was imported
 	jwt    []byte          // signed while the token was there
 	before provider.JWKSet // as it was when the token was taken away
@@ -65,6 +66,7 @@ var demoSteps = []demoStep{
 	{"A key is rotated", (*demo).rotate},
 	{"The token is taken away", (*demo).takeAway},
 	{"Verification goes on", (*demo).verifyWithout},
+	{"Somebody changes the mirror", (*demo).intrude},
 	{"The token is put back", (*demo).putBack},
 	{"A key is destroyed", (*demo).destroy},
 	{"What is on the disk of the mirror", (*demo).lookAtDisk},

@@ -63,6 +63,9 @@ func (d *demo) createKeys(ctx context.Context) error {
 		return fmt.Errorf("%d public halves in the mirror: want %d", copies.Len(), len(demoKeys)+1)
 	}
 	d.held("the mirror has each public half, and had it before the call returned")
+	if d.pin, err = d.mirror.ManifestPin(ctx); err != nil {
+		return err
+	}
 	d.see("hsmmirror key create --kid payments --alg ECDSA_P256_SHA256")
 	return nil
 }
