@@ -44,7 +44,7 @@ func (d *doctor) keystore(ctx context.Context) {
 	} else {
 		d.ok("keystore", "%s, written by its owner alone", dir)
 	}
-	p, err := d.options.openKeystore(ctx)
+	p, err := d.openKeystore(ctx)
 	if err != nil {
 		d.failed("keystore", "look at the directory", "%v", err)
 		return

@@ -34,7 +34,10 @@ the mirror's manifest, and print the pin for readers and the next commands.
 
 What no flag says is asked on the terminal; without one init fails and says
 which flag is wanted. With --softhsm DIR it makes a token for development by
-SoftHSM2 in that directory first, with a random PIN in a file beside it.`,
+SoftHSM2 in that directory first, with a random PIN in a file beside it.
+
+A run that fails leaves no file behind. The key that signs the manifest stays
+on the token once it is made, and the next run takes it.`,
 		Example: `  hsmmirror init
   hsmmirror init --token demo --pin-source file:/etc/hsmmirror/pin --store /var/lib/hsmmirror --out /etc/hsmmirror/config.yaml
   hsmmirror init --softhsm ~/hsmmirror-dev`,
@@ -55,33 +58,47 @@ type setup struct {
 	environment                             string // an assignment that other commands need too
 }
 
-func (f *initFlags) run(ctx context.Context, a *app) error {
+func (f *initFlags) run(ctx context.Context, a *app) (err error) {
 	if err := f.place(); err != nil {
 		return err
 	}
 	if a.options.uri != "" {
 		return usagef("name the token with --module and --token or --serial", "--uri: init wants a token and a keystore")
 	}
+	var made leftovers
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, made.remove())
+		}
+	}()
 	var s setup
 	if f.softhsm != "" {
-		if err := f.makeToken(ctx, a, &s); err != nil {
+		if err := f.makeToken(ctx, a, &s, &made); err != nil {
 			return err
 		}
 	}
 	if err := a.survey(ctx, &s); err != nil {
 		return err
 	}
-	pin, err := a.firstRun(ctx)
-	if err != nil {
-		return err
-	}
 	text, err := s.config()
 	if err != nil {
 		return err
 	}
-	if err := f.write(text); err != nil {
+	made.expect(a.options.store)
+	if a.options.stateDir != "" {
+		made.expect(a.options.stateDir)
+	}
+	if err := f.draft(text, &made); err != nil {
 		return err
 	}
+	pin, err := a.firstRun(ctx)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(f.out+draftSuffix, f.out); err != nil {
+		return err
+	}
+	made = nil // all is done, also if nobody reads what is printed
 	_, err = fmt.Fprint(a.out, s.farewell(f.out, pin))
 	return err
 }
@@ -95,14 +112,18 @@ func (f *initFlags) place() error {
 		}
 		f.out = paths[0]
 	}
-	if _, err := os.Lstat(f.out); !errors.Is(err, fs.ErrNotExist) && !f.force {
+	switch _, err := os.Lstat(f.out); {
+	case err == nil && !f.force:
 		return usagef("--force writes over it; hsmmirror config show prints what counts now", "%s is there already", printable(f.out))
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return usagef("name another file with --out", "%v", err)
 	}
 	return nil
 }
 
 // makeToken makes a token for development, and points the options at it.
-func (f *initFlags) makeToken(ctx context.Context, a *app, s *setup) error {
+func (f *initFlags) makeToken(ctx context.Context, a *app, s *setup, made *leftovers) error {
+	made.expect(f.softhsm)
 	if err := os.MkdirAll(f.softhsm, 0o700); err != nil {
 		return usagef("", "%v", err)
 	}
@@ -110,6 +131,7 @@ func (f *initFlags) makeToken(ctx context.Context, a *app, s *setup) error {
 	if err != nil {
 		return err
 	}
+	*made = append(*made, filepath.Dir(h.Conf))
 	o := &a.options
 	o.module, o.token, o.serial, o.slot = h.Module, h.Tokens[0].Label, "", ""
 	o.pinSource = "file:" + h.Tokens[0].PINFile

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,17 +49,14 @@ func yamlScalar(s string) (string, error) {
 	return strings.TrimSuffix(string(escape(text, yamlEscape)), "\n"), err
 }
 
-// write makes the file, whole or not at all.
-func (f *initFlags) write(text []byte) error {
+// draftSuffix follows the name of the configuration file until everything else is done.
+const draftSuffix = ".new"
+
+// draft writes the file under another name, so that a place that can't be written to shows before anything is made on the token.
+func (f *initFlags) draft(text []byte, made *leftovers) error {
+	made.expect(f.out + draftSuffix)
 	if err := os.MkdirAll(filepath.Dir(f.out), 0o755); err != nil {
 		return err
 	}
-	temp := f.out + ".new"
-	if err := os.WriteFile(temp, text, 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(temp, f.out); err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	return nil
+	return os.WriteFile(f.out+draftSuffix, text, 0o600)
 }

@@ -59,7 +59,7 @@ func (a *app) adopt(ctx context.Context, t *hsm.Token, adoption hsm.Adoption) er
 		}
 		return a.printWritten(ctx, t, ref)
 	}
-	keystore, err := a.options.openKeystore(ctx)
+	keystore, err := a.openKeystore(ctx)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (a *app) drift(ctx context.Context) ([]driftJSON, error) {
 		return nil, err
 	}
 	defer a.close(primary)
-	secondary, err := a.options.openKeystore(ctx)
+	secondary, err := a.openKeystore(ctx)
 	if err != nil {
 		return nil, err
 	}

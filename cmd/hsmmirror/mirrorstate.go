@@ -27,7 +27,7 @@ func (a *app) openMirrorStates(ctx context.Context) mirrorStates {
 	if !a.options.hasPrimary() || a.options.store == "" {
 		return mirrorStates{}
 	}
-	p, err := a.options.openKeystore(ctx)
+	p, err := a.openKeystore(ctx)
 	if err != nil {
 		a.notes.degrade("the mirror's keystore can't be looked at: %v", err)
 		return mirrorStates{}

@@ -104,7 +104,7 @@ func (a *app) openReader(ctx context.Context) (*mirror.Mirror, error) {
 	if err := a.checkStore(a.options.store); err != nil {
 		return nil, err
 	}
-	secondary, err := a.options.openKeystore(ctx)
+	secondary, err := a.openKeystore(ctx)
 	if err != nil {
 		return nil, err
 	}

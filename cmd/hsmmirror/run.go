@@ -34,8 +34,9 @@ type app struct {
 	hasPIN  bool   // it can log in
 	makes   bool   // the command makes a key, so that it may make a keystore too
 	notes   notes
-	started bool // the command line was understood
-	reads   bool // there is no token: the mirror alone is read, and that is no outage
+	started bool     // the command line was understood
+	fresh   []string // keystores that were not there before
+	reads   bool     // there is no token: the mirror alone is read, and that is no outage
 }
 
 // run does what args say and returns the exit code. It ends early, with an error, when ctx does.
@@ -53,6 +54,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	if err == nil {
 		return a.report()
 	}
+	a.dropEmpty()
 	return a.fail(ctx, err)
 }
 

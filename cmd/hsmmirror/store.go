@@ -51,13 +51,13 @@ func (a *app) openStore(ctx context.Context) (provider.Provider, error) {
 		if err := a.checkStore(o.store); err != nil {
 			return nil, err
 		}
-		return o.openKeystore(ctx)
+		return a.openKeystore(ctx)
 	}
 	primary, err := a.openPrimary(ctx)
 	if err != nil || o.store == "" {
 		return primary, err
 	}
-	secondary, err := o.openKeystore(ctx)
+	secondary, err := a.openKeystore(ctx)
 	if err != nil {
 		return nil, errors.Join(err, primary.Close())
 	}
@@ -99,6 +99,7 @@ func (a *app) openPrimary(ctx context.Context) (provider.Provider, error) {
 			if err := a.checkStore(cfg.Dir); err != nil {
 				return nil, err
 			}
+			a.opensKeystore(cfg.Dir)
 		}
 		return provider.Open(ctx, a.options.uri)
 	}
@@ -135,7 +136,10 @@ func (a *app) openToken(ctx context.Context) (*hsm.Token, error) {
 	return hsm.New(cfg)
 }
 
-func (o *options) openKeystore(ctx context.Context) (*softfile.Store, error) {
+// openKeystore opens the keystore of --store, and makes it if it is not there.
+func (a *app) openKeystore(ctx context.Context) (*softfile.Store, error) {
+	o := &a.options
+	a.opensKeystore(o.store)
 	cfg := softfile.Config{Dir: o.store}
 	if o.passphraseSource != "" {
 		var err error

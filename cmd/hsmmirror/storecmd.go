@@ -26,7 +26,7 @@ func (a *app) withKeystore(ctx context.Context, f func(context.Context, *softfil
 	if err := a.checkStore(a.options.store); err != nil {
 		return err
 	}
-	s, err := a.options.openKeystore(ctx)
+	s, err := a.openKeystore(ctx)
 	if err != nil {
 		return err
 	}
