@@ -124,7 +124,6 @@ func TestUseAfterCloseOfWhatTheContractDoesNotKnow(t *testing.T) {
 		call func() error
 	}{
 		{"Info", func() error { _, err := token.Info(ctx); return err }},
-		{"Objects", func() error { _, err := token.Objects(ctx); return err }},
 		{"Adopt", func() error { _, err := token.Adopt(ctx, Adoption{Label: "any"}); return err }},
 		{"KeyByURI", func() error { _, err := token.KeyByURI(ctx, "pkcs11:object=any"); return err }},
 	}

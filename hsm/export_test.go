@@ -81,13 +81,13 @@ func TestExportLeavesNothingOnTheToken(t *testing.T) {
 	ctx := context.Background()
 	token, d := openDetour(t)
 	ref := exportable(t, token, provider.ECDSAP256SHA256)
-	before, err := token.Objects(ctx)
+	before, err := token.objects(ctx)
 	require.NoError(t, err)
 	for _, transported := range []bool{false, true} {
 		d.onWrap = func(w wrapping, key *object) (*object, error) { return key, transportIf(transported)(w) }
 		_, err = token.ExportKey(ctx, ref.KID, 1)
 		require.NoError(t, err)
-		after, err := token.Objects(ctx)
+		after, err := token.objects(ctx)
 		require.NoError(t, err)
 		require.Equal(t, before, after, "the wrapping keys are gone")
 	}

@@ -113,7 +113,6 @@ func TestAnOutageIsNoAnswer(t *testing.T) {
 				u.sign,
 				f.Health,
 				func(context.Context) error { _, err := f.RandomBytes(ctx, 8); return err },
-				func(context.Context) error { _, err := f.Objects(ctx); return err },
 				func(context.Context) error { _, err := f.RotateKey(ctx, ref.KID, provider.Rotation{}); return err },
 				func(context.Context) error {
 					_, err := f.GetKey(ctx, "nobody", 0)

@@ -76,7 +76,7 @@ func (w *workload) operations() []operation {
 		{"draw", false, w.draw},
 		{"list", false, w.list},
 		{"look for what is not there", false, w.miss},
-		{"inspect", false, func(ctx context.Context) error { _, err := w.Objects(ctx); return err }},
+		{"inspect", false, func(ctx context.Context) error { _, err := w.objects(ctx); return err }},
 		{"join", false, w.join},
 		{"restart", false, w.restart},
 		{"make a pair", true, func(ctx context.Context) error { return w.makeKey(ctx, provider.ECDSAP256SHA256) }},

@@ -42,7 +42,7 @@ func TestFaultsOfAnExport(t *testing.T) {
 		secret.Wipe()
 		return err
 	}
-	before, err := f.Objects(ctx)
+	before, err := f.objects(ctx)
 	require.NoError(t, err)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -55,7 +55,7 @@ func TestFaultsOfAnExport(t *testing.T) {
 			f.m.Clear()
 			require.ErrorIs(t, err, tt.want)
 			comesBack(t, export)
-			after, err := f.Objects(ctx)
+			after, err := f.objects(ctx)
 			require.NoError(t, err)
 			require.Equal(t, before, after)
 		})
@@ -66,7 +66,7 @@ func TestAnExportThatHangsGivesItsCallerBackAndLeavesNothing(t *testing.T) {
 	ctx := context.Background()
 	f := openFaulty(t, hanging)
 	ref := exportable(t, f.Token, provider.ECDSAP256SHA256)
-	before, err := f.Objects(ctx)
+	before, err := f.objects(ctx)
 	require.NoError(t, err)
 	export := func(ctx context.Context) error {
 		_, err := f.ExportKey(ctx, ref.KID, 1)
@@ -78,7 +78,7 @@ func TestAnExportThatHangsGivesItsCallerBackAndLeavesNothing(t *testing.T) {
 	hang.Release()
 	comesBack(t, export)
 	soon(t, func() bool {
-		after, err := f.Objects(ctx)
+		after, err := f.objects(ctx)
 		return err == nil && len(after) == len(before)
 	}, "a wrapping key is left")
 }

@@ -145,7 +145,7 @@ func TestWrappedImportThatTheTokenRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			before, err := token.Objects(ctx)
+			before, err := token.objects(ctx)
 			require.NoError(t, err)
 			d.mechanisms = tt.mechanisms
 			defer func() { d.mechanisms = nil }()
@@ -153,7 +153,7 @@ func TestWrappedImportThatTheTokenRefuses(t *testing.T) {
 			require.ErrorIs(t, err, provider.ErrUnsupported)
 			require.ErrorContains(t, err, "CKR_TEMPLATE_INCONSISTENT")
 			require.ErrorContains(t, err, tt.text)
-			after, err := token.Objects(ctx)
+			after, err := token.objects(ctx)
 			require.NoError(t, err)
 			require.Equal(t, before, after, "nothing stays")
 		})

@@ -1,7 +1,6 @@
 package hsm
 
 import (
-	"context"
 	"strconv"
 
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -54,18 +53,6 @@ const (
 	StatusHalf    = "half"
 	StatusForeign = "foreign"
 )
-
-// Tokens describes every slot of a module that has a token. It initialises the module, with initArgs as in [Config], for the time
-// of the call unless this process has it open already. Errors as for [Open].
-func Tokens(ctx context.Context, module, initArgs string) ([]TokenInfo, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if err := checkModule(module); err != nil {
-		return nil, err
-	}
-	return listTokens(ctx, module, initArgs)
-}
 
 func quote(s string) string { return strconv.QuoteToGraphic(s) }
 

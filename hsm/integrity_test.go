@@ -21,7 +21,7 @@ import (
 // objectsOf returns what stands on the token for a kid.
 func objectsOf(t *testing.T, token *Token, kid string) []Object {
 	t.Helper()
-	all, err := token.Objects(context.Background())
+	all, err := token.objects(context.Background())
 	require.NoError(t, err)
 	return slices.DeleteFunc(all, func(o Object) bool { return o.KID != kid })
 }

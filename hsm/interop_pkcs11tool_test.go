@@ -149,7 +149,7 @@ func TestPKCS11ToolSignsWithOurKey(t *testing.T) {
 // objectOf returns the one object of a class with a label.
 func objectOf(t testing.TB, token *Token, class, label string) Object {
 	t.Helper()
-	all, err := token.Objects(t.Context())
+	all, err := token.objects(t.Context())
 	require.NoError(t, err)
 	var found []Object
 	for _, o := range all {

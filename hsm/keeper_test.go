@@ -57,7 +57,7 @@ func TestATokenThatKeepsNoRecordMakesNoKey(t *testing.T) {
 	require.ErrorIs(t, err, provider.ErrUnsupported)
 	require.ErrorContains(t, err, "the token takes no private object for it: data object: ")
 	require.ErrorContains(t, err, "secret key: ")
-	all, err := token.Objects(ctx)
+	all, err := token.objects(ctx)
 	require.NoError(t, err)
 	require.False(t, slices.ContainsFunc(all, func(o Object) bool { return o.Label == objectLabel(kid, 1) || o.KID == kid }))
 }

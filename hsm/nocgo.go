@@ -13,8 +13,6 @@ var errNoCgo = provider.Unsupportedf("PKCS#11: this program was built without cg
 
 func newLink(Config) (link, error) { return nil, errNoCgo }
 
-func listTokens(context.Context, string, string) ([]TokenInfo, error) { return nil, errNoCgo }
-
 func inspectModule(string, string, Trace) (ModuleInfo, error) { return ModuleInfo{}, errNoCgo }
 
 func inspectObjects(context.Context, Config, Trace) (TokenObjects, error) {

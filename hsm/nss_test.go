@@ -74,8 +74,7 @@ func TestAModuleThatNeedsArgumentsIsRefusedWithoutThem(t *testing.T) {
 func TestAModuleThatNeedsArgumentsOpensWithThem(t *testing.T) {
 	ctx := context.Background()
 	cfg := newNSS(t)
-	tokens, err := Tokens(ctx, cfg.Module, cfg.InitArgs)
-	require.NoError(t, err)
+	tokens := tokensOf(t, cfg.Module, cfg.InitArgs, "")
 	require.Len(t, tokens, 2, "one for what needs no login, and the database")
 	require.Equal(t, "nss", tokens[1].Label)
 	first, err := Open(ctx, cfg)

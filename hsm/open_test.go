@@ -93,7 +93,7 @@ func TestATokenThatWantsALoginShowsNoKeysWithoutAPIN(t *testing.T) { // they wou
 	require.ErrorIs(t, err, provider.ErrAuth)
 	_, err = token.RotateKey(ctx, ref.KID, provider.Rotation{})
 	require.ErrorIs(t, err, provider.ErrAuth)
-	objects, err := token.Objects(ctx)
+	objects, err := token.objects(ctx)
 	require.NoError(t, err)
 	require.NotEmpty(t, objects, "inspection shows what is public")
 }
@@ -114,33 +114,34 @@ func TestAModuleThatIsInUseElsewhereIsRefused(t *testing.T) {
 	require.NoError(t, other.Initialize())
 }
 
-func TestTokensShowsEveryToken(t *testing.T) {
-	module := softhsmtest.Get(t).Module
-	count := func() (n int) {
-		tokens, err := Tokens(context.Background(), module, "")
-		require.NoError(t, err)
-		for _, token := range tokens {
-			if token.Label == twinToken {
-				n++
-				require.NotEmpty(t, token.Serial)
-				require.Contains(t, token.URI, "serial="+token.Serial)
-				require.Contains(t, token.Flags, "LOGIN_REQUIRED")
-			}
-		}
-		return n
+func TestInspectModuleShowsEveryToken(t *testing.T) {
+	twins := tokensOf(t, softhsmtest.Get(t).Module, "", twinToken)
+	require.Len(t, twins, 2)
+	for _, token := range twins {
+		require.NotEmpty(t, token.Serial)
+		require.Contains(t, token.URI, "serial="+token.Serial)
+		require.Contains(t, token.Flags, "LOGIN_REQUIRED")
 	}
-	require.Equal(t, 2, count(), "with the module closed")
 	open(t, sharedToken)
-	require.Equal(t, 2, count(), "with the module open")
+	_, err := InspectModule(context.Background(), softhsmtest.Get(t).Module, "", nil)
+	require.ErrorIs(t, err, provider.ErrInvalid, "with the module open in this process")
+}
+
+// tokensOf returns the tokens of a module that have a label; all of them if it is empty. The process must not have it open.
+func tokensOf(t *testing.T, module, initArgs, label string) (tokens []TokenInfo) {
+	t.Helper()
+	info, err := InspectModule(context.Background(), module, initArgs, nil)
+	require.NoError(t, err)
+	for _, slot := range info.Slots {
+		if slot.Token != nil && (label == "" || slot.Token.Label == label) {
+			tokens = append(tokens, slot.Token.TokenInfo)
+		}
+	}
+	return tokens
 }
 
 func TestOneOfTwoTokensWithOneLabelIsOpenedBySerialOrSlot(t *testing.T) {
-	tokens, err := Tokens(context.Background(), softhsmtest.Get(t).Module, "")
-	require.NoError(t, err)
-	for _, info := range tokens {
-		if info.Label != twinToken {
-			continue
-		}
+	for _, info := range tokensOf(t, softhsmtest.Get(t).Module, "", twinToken) {
 		for _, cfg := range []Config{{Serial: info.Serial}, {Slot: &info.Slot}, {Label: twinToken, Serial: info.Serial}} {
 			cfg.Module = softhsmtest.Get(t).Module
 			token, err := Open(context.Background(), cfg)

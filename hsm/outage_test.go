@@ -106,7 +106,6 @@ func TestEveryCallNoticesThatTheTokenIsAway(t *testing.T) {
 	}{
 		{"Health", func(token *Token) error { return token.Health(ctx) }},
 		{"RandomBytes", func(token *Token) error { _, err := token.RandomBytes(ctx, 8); return err }},
-		{"Objects", func(token *Token) error { _, err := token.Objects(ctx); return err }},
 		{"GetKey of a key that is there", func(token *Token) error { _, err := token.GetKey(ctx, ref.KID, 1); return err }},
 		{"GetKey of a key that is not", func(token *Token) error { _, err := token.GetKey(ctx, "nobody", 0); return err }},
 		{"ListKeys", func(token *Token) error { _, err := token.ListKeys(ctx); return err }},

@@ -3,8 +3,6 @@
 package hsm
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -58,22 +56,6 @@ func (l *library) tokensLocked() ([]TokenInfo, error) {
 		tokens[i].LibraryVersion = dotted(module.LibraryVersion)
 	}
 	return tokens, nil
-}
-
-// listTokens is Tokens behind its checks.
-func listTokens(ctx context.Context, module, initArgs string) ([]TokenInfo, error) {
-	l, err := loadLibrary(module, initArgs)
-	if err != nil {
-		return nil, err
-	}
-	defer l.unload()
-	limited, cancel := context.WithTimeout(ctx, DefaultTimeout)
-	defer cancel()
-	if !l.gate.lock(limited) {
-		return nil, cmp.Or(ctx.Err(), errWedged)
-	}
-	defer l.gate.unlock()
-	return l.tokensLocked()
 }
 
 // initializeError says what a refused C_Initialize means.

@@ -1,33 +1,10 @@
 package hsm
 
 import (
-	"context"
 	"encoding/hex"
 
 	"github.com/hsmmirror/hsmmirror/internal/p11uri"
 )
-
-// Objects describes every object on the token that this login may see, in the token's order.
-func (t *Token) Objects(ctx context.Context) ([]Object, error) {
-	if err := t.begin(ctx); err != nil {
-		return nil, err
-	}
-	info, _, err := t.link.token(ctx)
-	if err != nil {
-		return nil, err
-	}
-	found, err := t.link.find(ctx)
-	if err != nil {
-		return nil, err
-	}
-	owners := ownersOf(found)
-	objects := make([]Object, len(found))
-	for i, o := range found {
-		objects[i] = describe(o, owners)
-		objects[i].URI = objectURI(info, objects[i])
-	}
-	return objects, nil
-}
 
 // ownersOf returns the furthest record for each CKA_ID that our records name.
 func ownersOf(objects []*object) map[string]*record {
