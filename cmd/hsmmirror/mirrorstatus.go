@@ -150,7 +150,7 @@ func (a *app) judgeStatus(s statusJSON) {
 			a.notes.degrade(format, args...)
 		}
 	}
-	warn(!s.Primary.Up, "%s is unavailable: %s", a.primary, cause(s.Primary.Reason))
+	warn(!s.Primary.Up, "%s is unavailable: %s", a.primary, a.outage(s.Primary.Reason))
 	warn(!s.Secondary.Up, "the keystore is unavailable: %s", cause(s.Secondary.Reason))
 	warn(len(s.Unmirrored)+len(s.Orphans)+len(s.Conflicts)+len(s.Pending) > 0, "the mirror is not as it should be: hsmmirror mirror reconcile repairs what can be repaired")
 	if m := s.Manifest; m == nil {

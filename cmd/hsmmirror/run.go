@@ -80,8 +80,11 @@ func (a *app) explain(err error) string {
 	if !provider.IsOutage(err) || !a.options.hasPrimary() || errors.As(err, new(*errModule)) {
 		return text
 	}
-	return a.primary + " is unavailable: " + cause(text)
+	return a.primary + " is unavailable: " + a.outage(text)
 }
+
+// outage is cause without the name of the primary, which stands before it.
+func (a *app) outage(text string) string { return strings.TrimPrefix(cause(text), a.primary+": ") }
 
 // cause cuts off what is said already where the text of an outage is shown.
 func cause(text string) string {
