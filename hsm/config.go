@@ -140,6 +140,13 @@ func (c Config) name() string {
 	return "slot " + utoa(*c.Slot)
 }
 
+// again returns c for the token that it has selected before, and no other. A serial number alone does not tell the tokens of some
+// modules apart: tpm2-pkcs11 and openCryptoki give each the same one.
+func (c Config) again(t TokenInfo) Config {
+	c.Label, c.Serial = t.Label, t.Serial
+	return c
+}
+
 // matches tells whether a token is the wanted one.
 func (c Config) matches(t TokenInfo) bool {
 	same := func(want, got string) bool { return want == "" || want == got }

@@ -41,8 +41,8 @@ type conn struct {
 	history history
 
 	// Of the goroutine that connects.
-	serial string // of the token, once seen; later epochs must find the same
-	tried  uint64 // the library's epoch at the last attempt; 0: it found none and began none
+	seen  *TokenInfo // what the token said of itself first; later epochs must find the same
+	tried uint64     // the library's epoch at the last attempt; 0: it found none and began none
 
 	life   context.Context // ends in close
 	cancel context.CancelFunc

@@ -15,8 +15,8 @@ import (
 // connect joins the library's epoch and logs in. It joins the next one if another Token ends the epoch meanwhile.
 func (c *conn) connect() (*member, error) {
 	cfg := c.cfg
-	if c.serial != "" {
-		cfg.Serial = c.serial
+	if c.seen != nil {
+		cfg = cfg.again(*c.seen)
 	}
 	for {
 		m, err := c.enroll(func(ctx context.Context) (*member, error) {
@@ -45,7 +45,7 @@ func (c *conn) enroll(join func(context.Context) (*member, error)) (*member, err
 		_ = c.lib.leave(c, c.cfg.Timeout) // the reason to leave says more than what comes of leaving
 		return nil, err
 	}
-	c.serial = m.info.Serial
+	c.seen = &m.info
 	return m, nil
 }
 

@@ -140,7 +140,7 @@ func (c *conn) settle(m *member, err error) (settled bool) {
 		c.setLocked(StateLockedOut, err)
 		return true
 	}
-	if c.serial != "" && !provider.IsOutage(err) { // it was there, so this is no fault of the configuration
+	if c.seen != nil && !provider.IsOutage(err) { // it was there, so this is no fault of the configuration
 		err = c.unavailable("connect again: %w", err)
 	}
 	if c.patient {
