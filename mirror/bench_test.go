@@ -69,6 +69,26 @@ func BenchmarkReads(b *testing.B) {
 	}
 }
 
+// BenchmarkUnion measures what an orphan costs a healthy primary's set of 1,000 keys: the first time, and while nothing changes.
+func BenchmarkUnion(b *testing.B) {
+	m, primary := benched(b, 1000)
+	primary.Forget("k500", 1)
+	set, err := primary.JWKS(b.Context(), "")
+	require.NoError(b, err)
+	for _, first := range []bool{true, false} {
+		b.Run(fmt.Sprintf("first=%t", first), func(b *testing.B) {
+			for b.Loop() {
+				if first {
+					m.united.Store(nil)
+				}
+				if n := m.union(b.Context(), "", set).Len(); n != 1000 {
+					b.Fatal(n)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkHang measures reads of 16 readers of 1,000 keys while the primary hangs: the first one, and the 99th percentile of
 // those after it.
 func BenchmarkHang(b *testing.B) {

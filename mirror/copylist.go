@@ -62,6 +62,12 @@ func (c *copies) jwks(ctx context.Context, l *ledger, prefix string) ([]provider
 	if err != nil {
 		return nil, nil, err
 	}
+	keys, err := l.renamed(set, prefix)
+	return keys, set.JSON(), err
+}
+
+// renamed returns the keys of a set of the secondary's whose kid begins with prefix, as jwks does.
+func (l *ledger) renamed(set provider.JWKSet, prefix string) ([]provider.JWK, error) {
 	keys := set.Keys()
 	named := keys[:0]
 	for _, k := range keys {
@@ -71,13 +77,14 @@ func (c *copies) jwks(ctx context.Context, l *ledger, prefix string) ([]provider
 			continue
 		}
 		if _, own := l.place(v); own {
+			var err error
 			if k, err = provider.NewJWK(l.named(v, own, ref), k.PublicKey()); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		}
 		named = append(named, k)
 	}
-	return named, set.JSON(), nil
+	return named, nil
 }
 
 // set returns the secondary's own JWK Set, of at least the keys whose kid begins with prefix.

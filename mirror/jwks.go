@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -36,63 +35,6 @@ func (m *Mirror) JWKS(ctx context.Context, prefix string) (provider.JWKSet, erro
 	set = provider.NewJWKSet(keys, m.setProvenance(w.why, keys))
 	w.keepJWKS(prefix, set, source)
 	return set, nil
-}
-
-// union returns the primary's set without what was destroyed through the mirror and the manifest's key, and with the orphans. The set that nothing
-// is added to or taken from is returned as it is.
-func (m *Mirror) union(ctx context.Context, prefix string, set provider.JWKSet) provider.JWKSet {
-	keys := set.Keys()
-	l := m.state.current()
-	there := make(map[Version]bool, len(keys))
-	alive := slices.DeleteFunc(keys, func(k provider.JWK) bool {
-		v := nameOf(k.Ref())
-		there[v] = true
-		return v.KID == ManifestKID || l.destroyed(v.KID, v.Version)
-	})
-	orphans := m.orphanKeys(ctx, prefix, there)
-	if len(orphans) == 0 && len(alive) == set.Len() {
-		return set
-	}
-	p := set.Provenance
-	if len(orphans) > 0 {
-		refs := make([]provider.KeyRef, len(orphans))
-		for i, k := range orphans {
-			refs[i] = k.Ref()
-		}
-		p = m.merged(p, refs)
-	}
-	return provider.NewJWKSet(append(alive, orphans...), p)
-}
-
-// orphanKeys returns the published keys of the secondary that are not in there and that the primary no longer has. It
-// returns none if the secondary fails.
-func (m *Mirror) orphanKeys(ctx context.Context, prefix string, there map[Version]bool) []provider.JWK {
-	if !m.cfg.servesOrphans() {
-		return nil
-	}
-	w, err := m.look(ctx, noLonger)
-	if err != nil {
-		return nil
-	}
-	copied, _, err := m.copies.jwks(ctx, w.l, prefix)
-	if err != nil {
-		return nil
-	}
-	orphans := copied[:0]
-	for _, k := range copied {
-		ref := k.Ref()
-		if there[nameOf(ref)] {
-			continue
-		}
-		ref.Fingerprint = k.Thumbprint()
-		k.State = w.state(ref)
-		if !k.State.Published() || w.orphan(ctx, ref) != nil {
-			continue
-		}
-		k.Provenance = m.provenance(w.why, nameOf(ref))
-		orphans = append(orphans, k)
-	}
-	return orphans
 }
 
 // setProvenance returns that of a set from the secondary: as of the oldest confirmation of its keys; for an empty one, of

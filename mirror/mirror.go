@@ -26,6 +26,7 @@ type Mirror struct {
 	stamps stamps
 	found  findings
 	served atomic.Pointer[served]
+	united atomic.Pointer[united]
 	caps   atomic.Pointer[provider.Capabilities] // as the primary last told them
 
 	deputySignatures atomic.Int64 // made by the secondary
