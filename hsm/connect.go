@@ -63,7 +63,10 @@ func (c *conn) prepare(m *member) error {
 	if m.mechanisms, err = c.readMechanisms(m.info.Slot); err != nil {
 		return err
 	}
-	return c.present(m)
+	if err := c.present(m); err != nil || len(m.mechanisms) > 0 {
+		return err
+	}
+	return provider.Unsupportedf("token %s: it has no mechanism, so no key can be used on it: p11-kit-trust.so, for one, holds certificates only", quote(m.info.Label))
 }
 
 // logIn logs in, if there is a PIN and the token wants one. The PIN's source is asked outside the module: others may want to

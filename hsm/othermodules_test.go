@@ -1,0 +1,134 @@
+//go:build cgo && unix
+
+package hsm
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hsmmirror/hsmmirror/internal/softhsm/softhsmtest"
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// otherModule returns the path of a PKCS#11 module, or skips the test as requireModule does.
+func otherModule(t testing.TB, name string) string {
+	t.Helper()
+	return requireModule(t, name, "/usr/lib/*/"+name, "/usr/lib*/"+name, "/usr/lib/*/pkcs11/"+name, "/usr/lib*/pkcs11/"+name)
+}
+
+// What p11-kit is configured for stands behind one module. Debian's SoftHSM2 is.
+func TestATokenBehindTheProxyOfAllModules(t *testing.T) {
+	cfg := configFor(t, sharedToken)
+	cfg.Module = otherModule(t, "p11-kit-proxy.so")
+	if len(tokensOf(t, cfg.Module, "", sharedToken)) == 0 {
+		t.Skip("missing capability: p11-kit configured for SoftHSM2")
+	}
+	token, err := Open(t.Context(), cfg)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, token.Close()) }()
+	for _, alg := range []provider.KeyAlg{provider.ECDSAP256SHA256, provider.Ed25519, provider.X25519, provider.RSAOAEPSHA256, provider.AES256GCM, provider.HMACSHA256} {
+		ref, err := token.CreateKey(t.Context(), provider.KeySpec{Alg: alg, Bits: bitsFor(alg)}) // and proves it
+		require.NoError(t, err, alg)
+		if alg.Signs() {
+			requireGoodSignature(t, token, ref)
+		}
+		_, err = token.DestroyKey(t.Context(), ref.KID, provider.AllVersions)
+		require.NoError(t, err)
+	}
+}
+
+func TestATokenOfCertificatesIsInspectedAndNotOpened(t *testing.T) {
+	module := otherModule(t, "p11-kit-trust.so")
+	info, err := InspectModule(t.Context(), module, "", nil)
+	require.NoError(t, err)
+	if len(info.Slots) == 0 || info.Slots[0].Token == nil {
+		t.Skip("missing capability: certificates of the system")
+	}
+	require.Contains(t, info.Slots[0].Token.Flags, "WRITE_PROTECTED")
+	_, err = Open(t.Context(), Config{Module: module, Label: info.Slots[0].Token.Label})
+	require.ErrorIs(t, err, provider.ErrUnsupported)
+	require.ErrorContains(t, err, "it has no mechanism")
+}
+
+func TestAModuleWithoutAReaderHasNoToken(t *testing.T) {
+	cfg := Config{Module: otherModule(t, "opensc-pkcs11.so"), Label: "no such card"}
+	_, err := InspectModule(t.Context(), cfg.Module, "", nil)
+	require.NoError(t, err)
+	_, err = Open(t.Context(), cfg)
+	require.ErrorIs(t, err, provider.ErrUnavailable)
+	require.ErrorContains(t, err, `no token with label "no such card"`)
+}
+
+// OpenSC's pkcs11-spy.so writes down each call, and hands it to the module behind it.
+func TestCallsAsASpySeesThem(t *testing.T) {
+	spy, log := otherModule(t, "pkcs11-spy.so"), filepath.Join(t.TempDir(), "calls")
+	t.Setenv("PKCS11SPY", softhsmtest.Get(t).Module)
+	t.Setenv("PKCS11SPY_OUTPUT", log)
+	var ours strings.Builder
+	cfg := configFor(t, sharedToken)
+	cfg.Module, cfg.Logger = spy, slog.New(slog.NewTextHandler(&ours, nil))
+
+	token, err := Open(t.Context(), cfg)
+	require.NoError(t, err)
+	ref, err := token.CreateKey(t.Context(), provider.KeySpec{Alg: provider.ECDSAP256SHA256})
+	require.NoError(t, err)
+	requireGoodSignature(t, token, ref)
+	before := spied(t, log)
+	requireGoodSignature(t, token, ref)
+	require.Equal(t, []string{"C_SignInit", "C_Sign", "C_Sign"}, names(spied(t, log)[len(before):]), "nothing is asked before a signature, or after it")
+	_, err = token.DestroyKey(t.Context(), ref.KID, provider.AllVersions)
+	require.NoError(t, err)
+	require.NoError(t, token.Close())
+
+	calls := spied(t, log)
+	count := map[string]int{}
+	for _, c := range calls {
+		count[c.name]++
+		if c.result != "CKR_OK" {
+			require.Equal(t, "C_Finalize CKR_CRYPTOKI_NOT_INITIALIZED", c.name+" "+c.result, "no call is refused, but for crypto11's Finalize made sure of")
+		}
+	}
+	require.Equal(t, 1, count["C_Login"])
+	require.Equal(t, 1, count["C_GenerateKeyPair"])
+	require.Equal(t, 2, count["C_SignInit"]-1, "one to prove the pair, two asked for")
+	require.Equal(t, count["C_OpenSession"], count["C_CloseSession"])
+	require.Equal(t, count["C_FindObjectsInit"], count["C_FindObjectsFinal"])
+	require.Zero(t, count["C_SetAttributeValue"])
+	require.Zero(t, count["C_Logout"], "the last session's end logs out")
+	require.Equal(t, "C_Finalize", calls[len(calls)-1].name)
+	require.NotContains(t, ours.String(), string(softhsmtest.Token(t, sharedToken).PIN.Expose()))
+}
+
+// spiedCall is a call as pkcs11-spy.so shows it.
+type spiedCall struct{ name, result string }
+
+var spiedPattern = regexp.MustCompile(`(?m)^\d+: (C_\w+)$|^Returned:\s+\d+ (\w+)`)
+
+func spied(t testing.TB, log string) []spiedCall {
+	t.Helper()
+	b, err := os.ReadFile(log)
+	require.NoError(t, err)
+	var calls []spiedCall
+	for _, m := range spiedPattern.FindAllStringSubmatch(string(b), -1) {
+		if m[1] != "" {
+			calls = append(calls, spiedCall{name: m[1]})
+			continue
+		}
+		calls[len(calls)-1].result = m[2]
+	}
+	return calls
+}
+
+func names(calls []spiedCall) []string {
+	var all []string
+	for _, c := range calls {
+		all = append(all, c.name)
+	}
+	return all
+}
