@@ -78,7 +78,10 @@ func summary(tokens []TokenInfo) string {
 	parts := make([]string, len(tokens))
 	for i, t := range tokens {
 		parts[i] = fmt.Sprintf("label %s serial %s slot %d", quote(t.Label), quote(t.Serial), t.Slot)
-		if t.Problem != "" {
+		switch {
+		case t.Problem == "" && !t.Initialized:
+			parts[i] = fmt.Sprintf("slot %d (not initialized)", t.Slot)
+		case t.Problem != "":
 			parts[i] = fmt.Sprintf("slot %d (%s)", t.Slot, t.Problem)
 		}
 	}

@@ -89,6 +89,9 @@ func (d *doctor) work(ctx context.Context, s seenSlot, token *probeToken) bool {
 		d.step(*e.Trial)
 		in = in && (e.Trial.Step != hsm.TrialLogin || e.Trial.Failure == "")
 	})
+	if ctx.Err() != nil {
+		return false // who interrupts wants no advice
+	}
 	if err != nil {
 		d.failed("work", "look whether the token is there, and try again", "%v", err)
 		return false

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 
 	"golang.org/x/term"
@@ -60,7 +62,12 @@ func (a *app) writeOutput(path string, b []byte, mode os.FileMode) error {
 		_, err := a.out.Write(b)
 		return err
 	}
-	return os.WriteFile(path, b, mode)
+	_, before := os.Lstat(path)
+	err := os.WriteFile(path, b, mode)
+	if err != nil && errors.Is(before, fs.ErrNotExist) {
+		_ = os.Remove(path) // half of it is no use; if it was not made, there is nothing to remove
+	}
+	return err
 }
 
 // checkBinary returns a usage error if bytes that are no text would go to a terminal.

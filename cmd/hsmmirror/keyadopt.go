@@ -29,6 +29,9 @@ and labels.`,
   hsmmirror key adopt --label "web server" --alg RSA_PSS_SHA256`,
 		Args: args(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("kid") && flags.kid == "" {
+				return errNoName
+			}
 			adoption, err := flags.adoption()
 			if err != nil {
 				return err

@@ -30,6 +30,23 @@ func (s *specFlags) register(cmd *cobra.Command) {
 	complete(cmd, "export-policy", "none", "public_only", "secret_when_allowed")
 }
 
+// errNoName means that a name was given, and is empty.
+var errNoName = usagef("leave --kid out for a random name", "--kid: want a name")
+
+// name takes the kid from the command's argument if there is one. An empty --kid, such as of a variable that is not set, is no name.
+func (s *specFlags) name(cmd *cobra.Command, args []string) error {
+	given := cmd.Flags().Changed("kid")
+	switch {
+	case given && s.kid == "":
+		return errNoName
+	case len(args) > 0 && given && args[0] != s.kid:
+		return usagef("", "two names, %s and %s: want one", printable(args[0]), printable(s.kid))
+	case len(args) > 0:
+		s.kid = args[0]
+	}
+	return nil
+}
+
 // spec returns what the flags say, checked.
 func (s *specFlags) spec() (provider.KeySpec, error) {
 	if s.alg == "" {
@@ -64,12 +81,15 @@ func parseTags(list []string) (map[string]string, error) {
 func newKeyCreate(a *app) *cobra.Command {
 	var spec specFlags
 	cmd := &cobra.Command{
-		Use:   "create --alg ALG [--kid KID]",
+		Use:   "create [KID] --alg ALG",
 		Short: "Create a key in the store",
 		Example: `  hsmmirror key create --kid payments --alg ECDSA_P256_SHA256
   hsmmirror key create --kid backup --alg RSA_OAEP_SHA256 --bits 4096 --label "backups, office" --tag team=infra`,
-		Args: args(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: args(0, "KID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := spec.name(cmd, args); err != nil {
+				return err
+			}
 			spec, err := spec.spec()
 			if err != nil {
 				return err

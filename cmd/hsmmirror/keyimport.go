@@ -15,7 +15,7 @@ func newKeyImport(a *app) *cobra.Command {
 	var flags specFlags
 	var in, passphraseSource string
 	cmd := &cobra.Command{
-		Use:   "import --alg ALG [--kid KID] [--in FILE]",
+		Use:   "import [KID] --alg ALG [--in FILE]",
 		Short: "Import a private, public or symmetric key",
 		Long: `Import a key from --in, or from stdin: a private key as PKCS #8, PKCS #1 or
 SEC 1, or a public key as SubjectPublicKeyInfo, each in PEM or DER; PKCS #8 may
@@ -25,8 +25,11 @@ A public key alone makes a key that verifies and encrypts only.`,
 		Example: `  hsmmirror key import --kid payments --alg ECDSA_P256_SHA256 --in payments.pem
   hsmmirror key import --kid payments --alg ECDSA_P256_SHA256 --in sealed.pem --key-passphrase-source prompt
   openssl rand 32 | hsmmirror key import --kid webhook --alg HMAC_SHA256`,
-		Args: args(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: args(0, "KID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := flags.name(cmd, args); err != nil {
+				return err
+			}
 			spec, err := flags.spec()
 			if err != nil {
 				return err

@@ -157,6 +157,7 @@ func (a *app) judgeStatus(s statusJSON) {
 		warn(true, "there is no signed manifest: nobody can tell what the mirror may serve")
 	} else {
 		warn(time.Now().After(m.Expires), "the manifest has expired: nothing is served from the mirror")
+		warn(len(m.Unsigned) > 0, "the manifest does not name every version as it should: hsmmirror mirror reconcile has a new one signed")
 		warn(m.Problem != "", "the manifest was not signed anew: %s", m.Problem)
 	}
 	warn(s.Problem != "", "nothing is served from the mirror: %s", s.Problem)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -90,6 +91,12 @@ var errNoManifest = errors.New("there is no manifest that can be trusted")
 func (a *app) withReader(ctx context.Context, f func(context.Context, *mirror.Mirror) error) error {
 	if a.options.store == "" {
 		return usagef("name its directory with --store", "no keystore was named")
+	}
+	if err := a.checkStore(a.options.store); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(a.options.store, "mirror")); errors.Is(err, fs.ErrNotExist) {
+		return &hintedError{fmt.Errorf("there is no mirror in %s", printable(a.options.store)), "hsmmirror mirror reconcile makes it, where the token is"}
 	}
 	m, err := a.openReader(ctx)
 	if err != nil {

@@ -50,6 +50,9 @@ func TestWhatIsSaidOfAnAnswer(t *testing.T) {
 		{"less than the mode asks for is mirrored", func(a *app) {
 			a.noteMirroring("key \"k.1\"", &provider.Mirroring{Mirrored: true, Reason: "public half only: the export policy is none"})
 		}, "hsmmirror: warning: mirror of key \"k.1\": public half only: the export policy is none\n", exitDone},
+		{"a manifest that does not name every version", func(a *app) {
+			a.judgeStatus(statusJSON{Primary: storeStatusJSON{Up: true}, Secondary: storeStatusJSON{Up: true}, Manifest: &manifestSummary{Expires: time.Now().Add(time.Hour), Unsigned: []string{"k.1"}}})
+		}, "hsmmirror: warning: the manifest does not name every version as it should: hsmmirror mirror reconcile has a new one signed\n", exitDegraded},
 		{"a list with gaps", func(a *app) {
 			a.noteProblems([]error{errors.New("keys/a\x1b[2J: damaged\nsecond line")})
 		}, "hsmmirror: warning: \"left out: keys/a\\x1b[2J: damaged; second line\"\n", exitDegraded},

@@ -54,7 +54,8 @@ type probeEvent struct {
 // probeFailure is an error on its way between processes.
 type probeFailure struct {
 	Text     string
-	Sentinel int // 1 + index in sentinels; 0: none
+	Sentinel int        // 1 + index in sentinels; 0: none
+	Answer   *hsm.Error // of the token; nil if it gave none
 }
 
 var sentinels = []error{
@@ -64,6 +65,7 @@ var sentinels = []error{
 
 func newProbeFailure(err error) *probeFailure {
 	f := &probeFailure{Text: err.Error()}
+	f.Answer, _ = errors.AsType[*hsm.Error](err)
 	for i, s := range sentinels {
 		if errors.Is(err, s) {
 			f.Sentinel = i + 1
@@ -75,11 +77,14 @@ func newProbeFailure(err error) *probeFailure {
 
 func (f *probeFailure) Error() string { return f.Text }
 
-func (f *probeFailure) Unwrap() error {
-	if f.Sentinel < 1 || f.Sentinel > len(sentinels) {
-		return nil
+func (f *probeFailure) Unwrap() (errs []error) {
+	if f.Sentinel >= 1 && f.Sentinel <= len(sentinels) {
+		errs = append(errs, sentinels[f.Sentinel-1])
 	}
-	return sentinels[f.Sentinel-1]
+	if f.Answer != nil {
+		errs = append(errs, f.Answer)
+	}
+	return errs
 }
 
 // errModule is what a module that crashed, hung or ended the process makes of every question.

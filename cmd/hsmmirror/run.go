@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/hsmmirror/hsmmirror/hsm"
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
@@ -74,10 +76,13 @@ func (a *app) fail(ctx context.Context, err error) int {
 	return exitRefused
 }
 
-// explain says which store an outage is one of.
+// explain says what was refused, and which store an outage is one of. One of a file names the file, which is no part of the token.
 func (a *app) explain(err error) string {
-	text := err.Error()
-	if !provider.IsOutage(err) || !a.options.hasPrimary() || errors.As(err, new(*errModule)) {
+	text := once(err.Error())
+	switch {
+	case refusedPIN(err) != nil:
+		return "the PIN was refused: " + text
+	case !provider.IsOutage(err), !a.options.hasPrimary(), errors.As(err, new(*errModule)), errors.As(err, new(*fs.PathError)):
 		return text
 	}
 	return a.primary + " is unavailable: " + a.outage(text)
@@ -85,6 +90,25 @@ func (a *app) explain(err error) string {
 
 // outage is cause without the name of the primary, which stands before it.
 func (a *app) outage(text string) string { return strings.TrimPrefix(cause(text), a.primary+": ") }
+
+// once leaves out what an error says again of what it is.
+func once(text string) string {
+	for _, sentinel := range []error{provider.ErrAuth, provider.ErrInvalid, provider.ErrUnavailable} {
+		what := sentinel.Error() + ": "
+		if head, tail, found := strings.Cut(text, what); found {
+			text = head + what + strings.ReplaceAll(tail, what, "")
+		}
+	}
+	return text
+}
+
+// refusedPIN returns the answer of a token that refused a PIN; nil if err is none.
+func refusedPIN(err error) *hsm.Error {
+	if e, ok := errors.AsType[*hsm.Error](err); ok && errors.Is(err, provider.ErrAuth) {
+		return e
+	}
+	return nil
+}
 
 // cause cuts off what is said already where the text of an outage is shown.
 func cause(text string) string {
@@ -130,6 +154,7 @@ mirror, a write that was not mirrored, or a list with gaps. stderr says which.`,
 		},
 	})
 	root.SetFlagErrorFunc(flagError)
+	root.Version = readVersion().Version // gives it --version too
 	root.Flags().SortFlags = false
 	a.options.register(root)
 	jwk, sign, verify := newJWK(a), newSign(a), newVerify(a)
@@ -147,8 +172,13 @@ func group(cmd *cobra.Command, sub ...*cobra.Command) *cobra.Command {
 		if len(args) == 0 {
 			return nil
 		}
-		return usagef("see "+cmd.CommandPath()+" --help", "%s: unknown command %s", cmd.CommandPath(), printable(args[0]))
+		hint := "see " + cmd.CommandPath() + " --help"
+		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+			hint = "did you mean " + cmd.CommandPath() + " " + strings.Join(like, " or ") + "? " + hint
+		}
+		return usagef(hint, "%s: unknown command %s", cmd.CommandPath(), printable(args[0]))
 	}
+	cmd.SuggestionsMinimumDistance = 2
 	cmd.DisableFlagsInUseLine = true
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	cmd.AddCommand(sub...)

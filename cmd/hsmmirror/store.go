@@ -169,6 +169,9 @@ func (o *options) tokenConfig(ctx context.Context) (hsm.Config, error) {
 	if cfg.Module == "" {
 		return cfg, usagef("hsmmirror token list --module PATH shows the tokens of a module", "no module: want --module with the path of a PKCS#11 library")
 	}
+	if cfg.Label == "" && cfg.Serial == "" && cfg.Slot == nil {
+		return cfg, usagef("name it with --token, --serial or --slot; hsmmirror token list shows what is there", "no token was named")
+	}
 	if cfg.PIN != nil || cfg.PINPad || o.pinSource == "" {
 		return cfg, nil
 	}

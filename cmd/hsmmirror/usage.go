@@ -30,16 +30,32 @@ func usagef(hint, format string, args ...any) error {
 	return &usageError{text: fmt.Sprintf(format, args...), hint: hint}
 }
 
+// hintedError is an error that says what to do, and is none of the command line.
+type hintedError struct {
+	error
+	hint string
+}
+
+// ckrPINLocked is CKR_PIN_LOCKED (PKCS#11 v3.0 section 5.1).
+const ckrPINLocked = 0xA4
+
 // hintFor returns what to do about err, or nothing.
 func hintFor(err error) string {
 	var usage *usageError
+	var more *hintedError
 	switch {
 	case errors.As(err, &usage):
 		return usage.hint
 	case errors.Is(err, errNoSuchToken):
 		return "hsmmirror token list shows the tokens that are there"
+	case errors.As(err, &more):
+		return more.hint
+	case refusedPIN(err) != nil && refusedPIN(err).Code == ckrPINLocked:
+		return "unlock it with the security officer's PIN, such as by pkcs11-tool --init-pin"
+	case refusedPIN(err) != nil:
+		return "check the PIN before you try again: a few wrong ones lock most tokens"
 	case errors.Is(err, provider.ErrAuth):
-		return "name the source of the PIN with --pin-source, of a keystore's passphrase with --passphrase-source; a few wrong PINs lock most tokens"
+		return "name the source of the PIN with --pin-source, of a keystore's passphrase with --passphrase-source; a file has to be one that only its owner can read"
 	case errors.Is(err, provider.ErrNotFound):
 		return "hsmmirror key list shows the keys of the store"
 	case errors.Is(err, provider.ErrExists):
@@ -61,10 +77,13 @@ func flagError(cmd *cobra.Command, err error) error {
 func args(least int, names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error {
 		if len(given) < least {
-			return usagef(cmd.CommandPath()+" --help", "%s: want %s", cmd.CommandPath(), names[len(given)])
+			return usagef("see "+cmd.CommandPath()+" --help", "%s: want %s", cmd.CommandPath(), names[len(given)])
 		}
-		if len(given) > len(names) {
-			return usagef(cmd.CommandPath()+" --help", "%s: %d arguments too many", cmd.CommandPath(), len(given)-len(names))
+		switch more := len(given) - len(names); {
+		case more == 1:
+			return usagef("see "+cmd.CommandPath()+" --help", "%s: 1 argument too many", cmd.CommandPath())
+		case more > 1:
+			return usagef("see "+cmd.CommandPath()+" --help", "%s: %d arguments too many", cmd.CommandPath(), more)
 		}
 		return nil
 	}

@@ -132,7 +132,21 @@ func (a *app) verify(ctx context.Context, s statement, keys []verifyingKey) erro
 	if tried == 0 {
 		return fmt.Errorf("the signature was not checked: %w", noKeyFor(s))
 	}
-	return errors.New("the signature does not belong to this key and this content")
+	return s.mismatch()
+}
+
+// mismatch says that no key made the signature, and if it looks like one in another form, how to say so. An ECDSA signature in DER is
+// a sequence (0x30) of about the size of the raw form, which begins so once in 256 times.
+func (s statement) mismatch() error {
+	err := errors.New("the signature does not belong to this key and this content")
+	der := len(s.signature) > 0 && s.signature[0] == 0x30
+	switch {
+	case s.jwa == "" && s.raw && der:
+		return &hintedError{err, "if the signature is in the form of OpenSSL and X.509, say --format der"}
+	case s.jwa == "" && !s.raw && !der:
+		return &hintedError{err, "if the signature is in the form of JWS, say --format raw"}
+	}
+	return err
 }
 
 func noKeyFor(s statement) error {
