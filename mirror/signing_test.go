@@ -377,49 +377,46 @@ func TestSigningFailsOverForEveryAlgorithmThatSigns(t *testing.T) {
 
 // The same with a keystore, whose private halves are encrypted: what was done to its record is refused.
 func TestDeputyOfATamperedRecord(t *testing.T) {
-	edits := map[string]func(t *testing.T, record string) string{
-		"an edited private half": func(t *testing.T, record string) string {
+	dir := tempDir(t)
+	primary := providertest.NewFake(t)
+	t.Cleanup(func() { require.NoError(t, primary.Close()) })
+	cfg := Config{Mode: Full, ManifestDir: dir + "/mirror"}
+	m := joined(t, primary.Reopen(), keystore(t, dir+"/keystore", true), cfg)
+	ref, err := m.CreateKey(t.Context(), open)
+	require.NoError(t, err)
+	require.True(t, ref.Mirroring.Private, ref.Mirroring.Reason)
+	cfg.Pin, err = m.ManifestPin(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, m.Close())
+	cfg.FailOverSigning = true
+
+	primary.Unplug()
+	m = joined(t, primary.Reopen(), keystore(t, dir+"/keystore", true), cfg)
+	s, err := m.Signer(t.Context(), "k", 0)
+	require.NoError(t, err)
+	require.Equal(t, provider.Secondary, signs(t, s).Source)
+	m = joined(t, primary.Reopen(), keystore(t, dir+"/keystore", false), cfg)
+	_, err = m.Signer(t.Context(), "k", 0)
+	require.ErrorIs(t, err, provider.ErrUnavailable, "a keystore without its passphrase does not sign")
+
+	path := filepath.Join(dir, "keystore", "keys", "k", "1.json")
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	edits := map[string]func(record string) string{
+		"an edited private half": func(record string) string {
 			i := strings.LastIndex(record, `"private"`) + 60
-			require.Greater(t, i, 60)
 			return record[:i] + map[bool]string{true: "B", false: "A"}[record[i] == 'A'] + record[i+1:]
 		},
-		"an edited schedule": func(t *testing.T, record string) string {
-			edited := strings.Replace(record, `"active_from": "2`, `"active_from": "3`, 1)
-			require.NotEqual(t, record, edited)
-			return edited
-		},
-		"a record cut short": func(_ *testing.T, record string) string { return record[:len(record)/2] },
+		"an edited schedule": func(record string) string { return strings.Replace(record, `"active_from": "2`, `"active_from": "3`, 1) },
+		"a record cut short": func(record string) string { return record[:len(record)/2] },
 	}
 	for name, edit := range edits {
 		t.Run(name, func(t *testing.T) {
-			dir := tempDir(t)
-			primary := providertest.NewFake(t)
-			t.Cleanup(func() { require.NoError(t, primary.Close()) })
-			cfg := Config{Mode: Full, ManifestDir: dir + "/mirror"}
+			edited := edit(string(whole))
+			require.NotEqual(t, string(whole), edited)
+			require.NoError(t, os.WriteFile(path, []byte(edited), 0o600))
 			m := joined(t, primary.Reopen(), keystore(t, dir+"/keystore", true), cfg)
-			ref, err := m.CreateKey(t.Context(), open)
-			require.NoError(t, err)
-			require.True(t, ref.Mirroring.Private, ref.Mirroring.Reason)
-			cfg.Pin, err = m.ManifestPin(t.Context())
-			require.NoError(t, err)
-			require.NoError(t, m.Close())
-			cfg.FailOverSigning = true
-
-			primary.Unplug()
-			m = joined(t, primary.Reopen(), keystore(t, dir+"/keystore", true), cfg)
-			s, err := m.Signer(t.Context(), "k", 0)
-			require.NoError(t, err)
-			require.Equal(t, provider.Secondary, signs(t, s).Source)
-			m = joined(t, primary.Reopen(), keystore(t, dir+"/keystore", false), cfg)
-			_, err = m.Signer(t.Context(), "k", 0)
-			require.ErrorIs(t, err, provider.ErrUnavailable, "a keystore without its passphrase does not sign")
-
-			path := filepath.Join(dir, "keystore", "keys", "k", "1.json")
-			record, err := os.ReadFile(path)
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(path, []byte(edit(t, string(record))), 0o600))
-			m = joined(t, primary.Reopen(), keystore(t, dir+"/keystore", true), cfg)
-			_, err = m.Signer(t.Context(), "k", 0)
+			_, err := m.Signer(t.Context(), "k", 0)
 			require.ErrorIs(t, err, provider.ErrTampered)
 			require.Zero(t, m.Status().SignedBySecondary)
 		})
