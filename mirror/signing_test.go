@@ -407,7 +407,9 @@ func TestDeputyOfATamperedRecord(t *testing.T) {
 			i := strings.LastIndex(record, `"private"`) + 60
 			return record[:i] + map[bool]string{true: "B", false: "A"}[record[i] == 'A'] + record[i+1:]
 		},
-		"an edited schedule": func(record string) string { return strings.Replace(record, `"active_from": "2`, `"active_from": "3`, 1) },
+		"an edited schedule": func(record string) string {
+			return strings.Replace(record, `"active_from": "2`, `"active_from": "3`, 1)
+		},
 		"a record cut short": func(record string) string { return record[:len(record)/2] },
 	}
 	for name, edit := range edits {
