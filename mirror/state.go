@@ -150,12 +150,19 @@ func (s *state) load() error {
 	return err
 }
 
-func (s *state) reload() error {
-	manifestData, manifestChanged, err := s.read(manifestName)
+// reload reads the changes before the manifest that they belong to, since a writer replaces them after it: what is read while
+// both are replaced is changes to the manifest before, which are void, and not changes to a manifest that is not there.
+func (s *state) reload() (err error) {
+	defer func() {
+		if err != nil {
+			clear(s.files) // what was read and not taken in is read again
+		}
+	}()
+	changesData, changed, err := s.read(stateName)
 	if err != nil {
 		return err
 	}
-	changesData, changed, err := s.read(stateName)
+	manifestData, manifestChanged, err := s.read(manifestName)
 	if err != nil || !manifestChanged && !changed {
 		return err
 	}

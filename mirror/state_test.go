@@ -274,3 +274,34 @@ func FuzzDecodeState(f *testing.F) {
 		require.Equal(t, data, again)
 	})
 }
+
+// A writer replaces both files between a reader's look at one and at the other: what the reader has is old, and not damaged.
+func TestFilesThatChangeBetweenTwoLooks(t *testing.T) {
+	w := newRig(t, Config{})
+	w.create(provider.KeySpec{KID: "k"})
+	signed := w.state.signed.Load()
+	ghost := &stateFile{stateFormat, signed.generation, map[string]map[int]entry{"ghost": {1: {Fingerprint: signed.key}}}} // nobody vouches for it
+	data, err := ghost.encode()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(w.cfg.ManifestDir, stateName), data, 0o600))
+
+	first, changed := "", false
+	r, err := newMirror(w.primary.Reopen(), w.secondary.Reopen(), w.cfg, func(op fileops.Op) error {
+		if op.Kind == fileops.OpStat && (op.Name == manifestName || op.Name == stateName) {
+			if first == "" {
+				first = op.Name
+			} else if op.Name != first && !changed {
+				changed = true
+				w.create(provider.KeySpec{KID: "other"})
+			}
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	defer r.Close()
+	require.True(t, changed)
+	require.NoError(t, r.state.sound())
+	w.primary.Unplug()
+	_, err = r.GetKey(t.Context(), "k", 1)
+	require.NoError(t, err)
+}
