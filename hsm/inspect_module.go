@@ -4,8 +4,6 @@ package hsm
 
 import (
 	"github.com/miekg/pkcs11"
-
-	"github.com/hsmmirror/hsmmirror/provider"
 )
 
 // visit is one look at a module, from C_Initialize to C_Finalize, apart from the connections of Tokens.
@@ -18,9 +16,9 @@ type visit struct {
 // visitModule loads and initialises the module at path. The caller calls leave.
 func visitModule(path, initArgs string, trace Trace) (*visit, error) {
 	trace.call("dlopen")
-	p11 := pkcs11.New(path)
-	if p11 == nil {
-		return nil, provider.Invalidf("module %s: want a PKCS#11 library: it can't be loaded or has no C_GetFunctionList", path)
+	p11, err := loadModule(path)
+	if err != nil {
+		return nil, err
 	}
 	l := &library{path: path, p11: p11} // of nobody else, and in no list
 	if initArgs != "" {
@@ -33,7 +31,6 @@ func visitModule(path, initArgs string, trace Trace) (*visit, error) {
 	}
 	v := &visit{p11: p11, trace: trace}
 	trace.call("C_GetInfo")
-	var err error
 	if v.info, err = p11.GetInfo(); err != nil {
 		v.leave()
 		return nil, newError("", "C_GetInfo", err)

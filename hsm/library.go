@@ -77,9 +77,9 @@ func loadLibrary(path, initArgs string) (*library, error) {
 	defer libraries.mu.Unlock()
 	l := libraries.m[path]
 	if l == nil {
-		p11 := pkcs11.New(path)
-		if p11 == nil {
-			return nil, provider.Invalidf("module %s: want a PKCS#11 library: it can't be loaded or has no C_GetFunctionList", path)
+		p11, err := loadModule(path)
+		if err != nil {
+			return nil, err
 		}
 		l = &library{path: path, args: args, p11: p11, members: map[*conn]*member{}}
 		libraries.m[path] = l

@@ -105,6 +105,19 @@ func TestCallsAsASpySeesThem(t *testing.T) {
 	require.NotContains(t, ours.String(), string(softhsmtest.Token(t, sharedToken).PIN.Expose()))
 }
 
+// miekg/pkcs11 takes no notice of a C_GetFunctionList that fails, and ends the process at the next call.
+func TestAModuleWithoutFunctionsIsRefused(t *testing.T) {
+	t.Setenv("PKCS11SPY", "") // for t.Setenv to put back
+	require.NoError(t, os.Unsetenv("PKCS11SPY"))
+	t.Setenv("PKCS11SPY_OUTPUT", filepath.Join(t.TempDir(), "calls"))
+	module := otherModule(t, "pkcs11-spy.so")
+	_, err := Open(t.Context(), Config{Module: module, Label: "any"})
+	require.ErrorIs(t, err, provider.ErrInvalid)
+	require.ErrorContains(t, err, "C_GetFunctionList: CKR_")
+	_, err = InspectModule(t.Context(), module, "", nil)
+	require.ErrorIs(t, err, provider.ErrInvalid)
+}
+
 // spiedCall is a call as pkcs11-spy.so shows it.
 type spiedCall struct{ name, result string }
 

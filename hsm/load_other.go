@@ -1,0 +1,18 @@
+//go:build cgo && !unix
+
+package hsm
+
+import (
+	"github.com/miekg/pkcs11"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// loadModule loads the module at path. [provider.ErrInvalid] for what is no PKCS#11 library.
+func loadModule(path string) (*pkcs11.Ctx, error) {
+	p11 := pkcs11.New(path)
+	if p11 == nil {
+		return nil, provider.Invalidf("module %s: want a PKCS#11 library: it can't be loaded or has no C_GetFunctionList", path)
+	}
+	return p11, nil
+}
