@@ -94,6 +94,12 @@ func (f *subjectFlags) certificate(validity time.Duration, ca bool) (*x509.Certi
 	return c, nil
 }
 
+// storedJSON is the output of cert store.
+type storedJSON struct {
+	KID     string `json:"kid"`
+	Version int    `json:"version"`
+}
+
 func newCertStore(a *app) *cobra.Command {
 	var in string
 	cmd := &cobra.Command{
@@ -122,6 +128,9 @@ of that key.`,
 				}
 				if err := t.StoreCertificate(ctx, key.kid, key.ref.Version, b); err != nil {
 					return err
+				}
+				if a.options.json() {
+					return a.printJSON(storedJSON{key.ref.KID, key.ref.Version})
 				}
 				_, err = fmt.Fprintf(a.out, "stored the certificate of %s\n", key.ref.JWKKID())
 				return err

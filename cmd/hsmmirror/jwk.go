@@ -42,7 +42,8 @@ func newJWKS(a *app) *cobra.Command {
 		Short: "Print the public keys as a JWK Set",
 		Long: `Print the JWK Set (RFC 7517 section 5) of all published versions: pending,
 active and retiring ones, in ascending order of kid and version. It is one line
-of JSON whatever --output says. Symmetric keys are left out.`,
+of JSON whatever --output says. Symmetric keys are left out. If a key can't be
+read, the exit code is 3 and stderr says which.`,
 		Example: `  hsmmirror jwks > /var/www/.well-known/jwks.json
   hsmmirror jwks --prefix payments`,
 		Args: args(0),
@@ -55,6 +56,9 @@ of JSON whatever --output says. Symmetric keys are left out.`,
 				a.noteSource("the set", set.Provenance)
 				for _, k := range set.Keys() {
 					a.noteSource(fmt.Sprintf("key %q", k.JWKKID()), k.Provenance)
+				}
+				if list, err := p.ListKeys(ctx); err == nil { // a set does not say what it lacks
+					a.noteProblems(list.Problems)
 				}
 				return a.printJSON(set)
 			})

@@ -78,7 +78,7 @@ func (a *app) printReport(r mirror.Report) error {
 	if a.options.json() {
 		return a.printJSON(j)
 	}
-	text := fmt.Sprintf("%d versions compared", j.Versions)
+	text := plural(j.Versions, "version") + " compared"
 	if len(j.Copied) > 0 {
 		text += "; copied " + strings.Join(j.Copied, " ")
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -121,7 +122,7 @@ func (a *app) printStatus(s statusJSON) error {
 		{"not mirrored", strings.Join(reasons(s.Unmirrored), "; ")},
 		{"orphans", strings.Join(s.Orphans, " ")},
 		{"conflicts", strings.Join(s.Conflicts, " ")},
-		{"destroyed", fmt.Sprintf("%d versions", s.Tombstones)},
+		{"destroyed", plural(s.Tombstones, "version")},
 		{"unfinished", strings.Join(s.Pending, " ")},
 	}
 	if m := s.Manifest; m != nil {
@@ -161,6 +162,13 @@ func (a *app) judgeStatus(s statusJSON) {
 		warn(m.Problem != "", "the manifest was not signed anew: %s", m.Problem)
 	}
 	warn(s.Problem != "", "nothing is served from the mirror: %s", s.Problem)
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
 }
 
 func upText(s storeStatusJSON) string {

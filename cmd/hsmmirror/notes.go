@@ -12,6 +12,9 @@ import (
 type notes struct {
 	lines    []note
 	degraded bool
+
+	outage int       // 1 + index of the line that says that the mirror answered; 0: there is none
+	asOf   time.Time // of the oldest answer that it is about
 }
 
 type note struct{ kind, text string }
@@ -54,15 +57,10 @@ func (a *app) noteSource(what string, p provider.Provenance) {
 		}
 		return
 	}
-	age := "of unknown age"
-	if !p.AsOf.IsZero() {
-		age = max(time.Since(p.AsOf), 0).Round(time.Second).String() + " old"
-	}
-	switch {
-	case p.Orphan:
-		a.notes.degrade("%s does not hold %s, and nobody destroyed it through the mirror; answered from the mirror, %s", a.primary, what, age)
-	default:
-		a.notes.degrade("%s is unavailable; answered from the mirror, %s", a.primary, age)
+	if p.Orphan {
+		a.notes.degrade("%s does not hold %s, and nobody destroyed it through the mirror; answered from the mirror, %s", a.primary, what, ageOf(p.AsOf))
+	} else {
+		a.noteOutage(p.AsOf)
 	}
 	if p.Stale {
 		a.notes.degrade("the answer is stale: the mirror was last confirmed too long ago")
@@ -73,6 +71,28 @@ func (a *app) noteSource(what string, p provider.Provenance) {
 	if p.Reason != "" && !p.Orphan {
 		a.notes.add("hint", "the reason is %s", cause(p.Reason))
 	}
+}
+
+// noteOutage says once that the mirror answered, and how old the oldest of its answers is.
+func (a *app) noteOutage(asOf time.Time) {
+	n := &a.notes
+	n.degraded = true
+	line := note{"warning", fmt.Sprintf("%s is unavailable; answered from the mirror, %s", a.primary, ageOf(asOf))}
+	switch {
+	case n.outage == 0:
+		n.lines = append(n.lines, line)
+		n.outage, n.asOf = len(n.lines), asOf
+	case asOf.Before(n.asOf):
+		n.lines[n.outage-1], n.asOf = line, asOf
+	}
+}
+
+// ageOf says how long ago something was; the zero time is unknown.
+func ageOf(t time.Time) string {
+	if t.IsZero() {
+		return "of unknown age"
+	}
+	return max(time.Since(t), 0).Round(time.Second).String() + " old"
 }
 
 // noteMirroring takes notice of what became of a write on the mirror. A nil m says that there is none.

@@ -34,6 +34,11 @@ func TestWhatIsSaidOfAnAnswer(t *testing.T) {
 				a.noteSource(what, provider.Provenance{Source: provider.Secondary, AsOf: ago(time.Hour)})
 			}
 		}, "hsmmirror: warning: token \"demo\" is unavailable; answered from the mirror, 1h0m0s old\n", exitDegraded},
+		{"answers of several ages are one warning, with the oldest", func(a *app) {
+			for _, age := range []time.Duration{time.Minute, time.Hour, time.Second} {
+				a.noteSource("key \"k.1\"", provider.Provenance{Source: provider.Secondary, AsOf: ago(age)})
+			}
+		}, "hsmmirror: warning: token \"demo\" is unavailable; answered from the mirror, 1h0m0s old\n", exitDegraded},
 		{"nobody knows since when", func(a *app) {
 			a.noteSource("key \"k.1\"", provider.Provenance{Source: provider.Secondary, Stale: true})
 		}, "hsmmirror: warning: token \"demo\" is unavailable; answered from the mirror, of unknown age\n" +

@@ -162,6 +162,7 @@ mirror, a write that was not mirrored, or a list with gaps. stderr says which.`,
 	a.namesKeys(true, jwk, sign, verify, csr)
 	root.AddCommand(newInit(a), newToken(a), newKey(a), csr, newCert(a), newStore(a), jwk, newJWKS(a), newMirror(a), sign, verify, newRandom(a), newConfig(a), newDemo(a), newMan(a), newVersion(a))
 	root.AddCommand(newTopics()...)
+	strictHelp(root)
 	a.completeTokens(root)
 	return root
 }

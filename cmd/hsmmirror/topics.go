@@ -1,6 +1,10 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
 
 // newTopics returns worked examples: help on what to do, and not on a command.
 func newTopics() []*cobra.Command {
@@ -116,5 +120,24 @@ Results go to stdout, everything for a person to stderr. In a script:
 
   $ hsmmirror jwks > new.json; case $? in 0|3) mv new.json jwks.json ;; esac`,
 		},
+	}
+}
+
+// strictHelp makes the help command refuse what there is no help on, where cobra's prints the help of what stands before it.
+func strictHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, help := range root.Commands() {
+		if help.Name() != "help" {
+			continue
+		}
+		help.Run = nil
+		help.RunE = func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usagef("hsmmirror help lists the commands and topics", "no help on %s", printable(strings.Join(args, " ")))
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		}
 	}
 }
