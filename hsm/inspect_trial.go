@@ -86,7 +86,9 @@ func (r *trialRun) steps(ctx context.Context) error {
 			r.tell(string(alg), text, err)
 		}
 	}
-	r.data()
+	if r.token.flags&pkcs11.CKF_WRITE_PROTECTED == 0 { // objects of a session say nothing of what such a token keeps
+		r.data()
+	}
 	if r.signer != nil {
 		text, err := r.speed()
 		r.tell(TrialSpeed, text, err)
@@ -221,6 +223,9 @@ func (r *trialRun) make(k *trialKey, g generation) error {
 
 // alg makes a key for an algorithm and works with it.
 func (r *trialRun) alg(alg provider.KeyAlg) (string, error) {
+	if quirksOf(r.token).noSessionKeys {
+		return "not tried: the token makes no key that ends with a session", nil
+	}
 	k, err := r.generate(alg)
 	if err != nil {
 		return "", err

@@ -51,9 +51,13 @@ func TestATokenOfCertificatesIsInspectedAndNotOpened(t *testing.T) {
 		t.Skip("missing capability: certificates of the system")
 	}
 	require.Contains(t, info.Slots[0].Token.Flags, "WRITE_PROTECTED")
-	_, err = Open(t.Context(), Config{Module: module, Label: info.Slots[0].Token.Label})
+	cfg := Config{Module: module, Label: info.Slots[0].Token.Label}
+	_, err = Open(t.Context(), cfg)
 	require.ErrorIs(t, err, provider.ErrUnsupported)
 	require.ErrorContains(t, err, "it has no mechanism")
+	var steps []string
+	require.NoError(t, Try(t.Context(), cfg, Trial{}, nil, func(r TrialResult) { steps = append(steps, r.Step) }))
+	require.Equal(t, []string{TrialRandom}, steps, "that it takes objects for a session says nothing of what it keeps")
 }
 
 func TestAModuleWithoutAReaderHasNoToken(t *testing.T) {

@@ -23,6 +23,8 @@ type quirks struct {
 	noSecretKeys bool
 	// noImport: it takes no private or secret key from outside (C_CreateObject).
 	noImport bool
+	// noSessionKeys: it makes no pair that ends with its session (CKA_TOKEN false, CKR_ATTRIBUTE_VALUE_INVALID).
+	noSessionKeys bool
 	// keepsKeys: it makes no key that is both sensitive and extractable, and has no way to export any.
 	keepsKeys bool
 	// noP521: it lists P-521, and can't read the points of its own keys on it.
@@ -69,10 +71,10 @@ var quirkTable = []struct {
 	{
 		"tpm2-pkcs11", "1.9.0", func(t TokenInfo) bool { return t.Library == "TPM2.0 Cryptoki" || t.behindP11Kit() && t.likeTPM2() },
 		quirks{
-			noSecretKeys: true, noImport: true, keepsKeys: true, fewUses: true, noP521: true, noOAEPLabel: true,
+			noSecretKeys: true, noImport: true, noSessionKeys: true, keepsKeys: true, fewUses: true, noP521: true, noOAEPLabel: true,
 			keepsRoom: true, repeatsHandles: true, holdsKeys: true, writersInTurn: true,
 		},
-		"C_GenerateKey and the import of private keys are not written yet, though CKM_AES_KEY_GEN is listed; keys stay in the TPM; CKA_VERIFY is CKA_DECRYPT to it; " +
+		"C_GenerateKey and the import of private keys are not written yet, though CKM_AES_KEY_GEN is listed; keys stay in the TPM, and none is made for a session; CKA_VERIFY is CKA_DECRYPT to it; " +
 			"it writes the length 133 of a DER value as one byte; of what it loads into the TPM it flushes nothing (13 keys with tpm2-abrmd's defaults); " +
 			"its list of handles takes for granted that it begins with 1; it forgets to end an operation that failed; " +
 			"the TPM wants a NUL at the end of an OAEP label",
@@ -117,6 +119,7 @@ func (q quirks) and(r quirks) quirks {
 		noGCMEncrypt:        q.noGCMEncrypt || r.noGCMEncrypt,
 		noSecretKeys:        q.noSecretKeys || r.noSecretKeys,
 		noImport:            q.noImport || r.noImport,
+		noSessionKeys:       q.noSessionKeys || r.noSessionKeys,
 		keepsKeys:           q.keepsKeys || r.keepsKeys,
 		noP521:              q.noP521 || r.noP521,
 		keepsRoom:           q.keepsRoom || r.keepsRoom,
