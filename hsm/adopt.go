@@ -77,6 +77,18 @@ func (t *Token) Adopt(ctx context.Context, a Adoption) (provider.KeyRef, error) 
 	return t.made(ctx, rec)
 }
 
+// names says in words which key a is about.
+func (a Adoption) names() string {
+	id := fmt.Sprintf("CKA_ID %q", hex.EncodeToString(a.ID))
+	switch {
+	case a.Label == "":
+		return id
+	case len(a.ID) == 0:
+		return "label " + quote(a.Label)
+	}
+	return id + " and label " + quote(a.Label)
+}
+
 // adoptable returns the one private or secret key that a names, and all objects with its CKA_ID.
 func (t *Token) adoptable(ctx context.Context, a Adoption) (*object, []*object, error) {
 	objects, err := t.link.find(ctx)
@@ -92,7 +104,7 @@ func (t *Token) adoptable(ctx context.Context, a Adoption) (*object, []*object, 
 	}
 	switch {
 	case len(found) == 0:
-		return nil, nil, fmt.Errorf("%w: no private or secret key with CKA_ID %q and label %s", provider.ErrNotFound, hex.EncodeToString(a.ID), quote(a.Label))
+		return nil, nil, fmt.Errorf("%w: no private or secret key with %s", provider.ErrNotFound, a.names())
 	case len(found) > 1:
 		return nil, nil, provider.Invalidf("adopt: %d private or secret keys match: name one by CKA_ID and label", len(found))
 	case len(found[0].id) == 0:

@@ -292,7 +292,7 @@ func TestAdoptRefuses(t *testing.T) {
 		is   error
 		text string
 	}{
-		{"a label that nothing has", func(string) {}, "", provider.ErrNotFound, "no private or secret key with CKA_ID"},
+		{"a label that nothing has", func(string) {}, "", provider.ErrNotFound, "no private or secret key with label"},
 		{"a pair without a CKA_ID", pair("EC:prime256v1"), "", provider.ErrUnsupported, "it has no CKA_ID"},
 		{"a pair that shares its CKA_ID", func(label string) {
 			pair("EC:prime256v1", "--id", same)(label)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -37,7 +38,11 @@ and labels.`,
 				return err
 			}
 			return a.withToken(cmd.Context(), func(ctx context.Context, t *hsm.Token) error {
-				return a.adopt(ctx, t, adoption)
+				err := a.adopt(ctx, t, adoption)
+				if errors.Is(err, provider.ErrNotFound) {
+					err = &hintedError{err, "hsmmirror token objects shows the keys that are there, and their labels and IDs"}
+				}
+				return err
 			})
 		},
 	}

@@ -36,6 +36,8 @@ type hintedError struct {
 	hint string
 }
 
+func (e *hintedError) Unwrap() error { return e.error }
+
 // ckrPINLocked is CKR_PIN_LOCKED (PKCS#11 v3.0 section 5.1).
 const ckrPINLocked = 0xA4
 

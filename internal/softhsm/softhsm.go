@@ -87,7 +87,11 @@ func (h *HSM) initToken(ctx context.Context, util, label string) error {
 	pin, soPIN := rand.Text(), rand.Text()
 	cmd := exec.CommandContext(ctx, util, "--init-token", "--free", "--module", h.Module, "--label", label, "--pin", pin, "--so-pin", soPIN)
 	cmd.Env = append(os.Environ(), h.Env())
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
 		return fmt.Errorf("softhsm2-util: %w: %s", err, strings.TrimSpace(string(out)))
 	}
 	file := filepath.Join(h.dir, fmt.Sprintf("pin.%d", len(h.Tokens)+1))
