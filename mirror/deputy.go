@@ -20,7 +20,7 @@ type deputy struct {
 func (d *deputy) KeyRef() provider.KeyRef { return d.ref.Clone() }
 
 // maySign returns nil if the secondary may sign with its copy of the version that ref describes: it may be served, its export
-// policy lets the private half out, and the primary had it to the end.
+// policy lets the private half out, the primary had it to the end, and nobody has asked for its destroy.
 func (w view) maySign(ref provider.KeyRef) error {
 	if err := w.admit(ref); err != nil {
 		return w.refused(err)
@@ -29,6 +29,8 @@ func (w view) maySign(ref provider.KeyRef) error {
 	switch {
 	case !w.pinned() || !e.signed:
 		return w.failed(fmt.Errorf("nobody vouches for %q", ref.JWKKID()))
+	case e.Intent != nil:
+		return w.failed(fmt.Errorf("%q was to be destroyed", ref.JWKKID()))
 	case !e.Missing.IsZero():
 		return w.failed(fmt.Errorf("%q was missing on the primary before", ref.JWKKID()))
 	case e.Export != provider.ExportSecretWhenAllowed:

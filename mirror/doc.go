@@ -61,7 +61,9 @@
 // the answer is that of a read, and [provider.ErrUnavailable] where only the private half is lacking. Version 0 is the active
 // version, as the schedule has it during an outage. [provider.SignWithProvenance] tells who signed, and how long ago the primary
 // last confirmed the key; Status counts what the secondary signed, and the log has the first signature of each outage. When the
-// primary answers again, it signs again. Decryption, encryption, MACs and key agreement stay with the primary.
+// primary answers again, it signs again. A destroy asked for during the outage fails and changes nothing, as ever: to stop a
+// key from signing then, destroy its copy on the secondary. Decryption, encryption, MACs and key agreement stay with the
+// primary.
 //
 // # The manifest
 //

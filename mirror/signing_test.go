@@ -166,6 +166,13 @@ func TestWhenSigningFailsOver(t *testing.T) {
 			require.ErrorIs(r.t, err, provider.ErrUnavailable)
 			r.primary.Unplug()
 		}, provider.ErrUnavailable},
+		{"not while a destroy is under way that could not be signed, though reads go on", open, func(r *rig) {
+			r.primary.Refuse(provider.ErrUnavailable, "DestroyKey", "Sign")
+			_, err := r.DestroyKey(r.t.Context(), "k", 1)
+			require.ErrorIs(r.t, err, provider.ErrUnavailable)
+			r.primary.Unplug()
+			r.x("k", 1)
+		}, provider.ErrUnavailable},
 		{"not of a key that was gone from the primary", open, func(r *rig) {
 			r.primary.Forget("k", 1)
 			_, err := r.Reconcile(r.t.Context())
@@ -208,6 +215,19 @@ func TestWhenSigningFailsOver(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who takes the copy away stops the signer that has it.
+func TestCopyIsTakenFromADeputy(t *testing.T) {
+	r := newDeputyRig(t, open)
+	r.primary.Unplug()
+	s := r.signer("k", 0)
+	signs(t, s)
+	_, err := r.secondary.DestroyKey(t.Context(), "k", 1)
+	require.NoError(t, err)
+	require.ErrorIs(t, trySign(t, s), provider.ErrUnavailable)
+	r.primary.Plug()
+	require.Equal(t, provider.Primary, signs(t, s).Source)
 }
 
 // A signer that has signed by the secondary already is refused by the same rules.
