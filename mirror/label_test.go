@@ -24,6 +24,8 @@ func TestALabelIsThePrimarys(t *testing.T) {
 	report, err := r.Reconcile(ctx)
 	require.NoError(t, err)
 	require.Empty(t, report.Copied)
+	_, err = r.Relabel(ctx, ManifestKID, 0, "another")
+	require.ErrorIs(t, err, provider.ErrInvalid, "it is reserved")
 	r.primary.Unplug()
 	_, err = r.Relabel(ctx, "web", 0, "another")
 	require.ErrorIs(t, err, provider.ErrUnavailable)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"github.com/spf13/cobra"
+	"io"
 
 	"github.com/hsmmirror/hsmmirror/mirror"
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -113,5 +114,7 @@ func (a *app) printDrift(drift []driftJSON) error {
 	for i, d := range drift {
 		rows[i] = []string{cmp.Or(d.Version, "-"), d.Drift, d.Text, cmp.Or(d.Repair, "nothing: look at it")}
 	}
-	return a.printTable([]string{"VERSION", "DRIFT", "WHAT", "RECONCILE"}, rows)
+	// What differs is a sentence: a narrow terminal may wrap it, and nothing is cut.
+	_, err := io.WriteString(a.out, formatTable([]string{"VERSION", "DRIFT", "WHAT", "RECONCILE"}, rows, 0))
+	return err
 }
