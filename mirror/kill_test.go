@@ -20,7 +20,7 @@ import (
 )
 
 // kills is few in the ordinary tests; ci/faults asks for many.
-var kills = flag.Int("kills", 6, "how many processes TestMirrorsAreKilled kills")
+var kills = flag.Int("kills", 4, "how many processes TestMirrorsAreKilled kills")
 
 const (
 	victimVariable    = "MIRROR_TEST_WRITE_UNTIL_KILLED_TO"
