@@ -260,8 +260,8 @@ func (r *matrixRun) cases(codes []uint, nths []int, each bool) []matrixCase {
 // changes are the functions that change the token.
 var changes = map[string]bool{"C_GenerateKeyPair": true, "C_GenerateKey": true, "C_CreateObject": true, "C_DestroyObject": true, "C_SetAttributeValue": true}
 
-// matrixEnv names the environment variable that has the whole matrix tried: "2/16 10m" is the second of 16 shares, in ten minutes at
-// most. ci/tokenfaults sets it.
+// matrixEnv names the environment variable that has the whole matrix tried: "2/16 10m 0" is the second of 16 shares, in ten minutes at
+// most, from its first case on. ci/tokenfaults sets it.
 const matrixEnv = "HSMMIRROR_TEST_FAULTS"
 
 func TestTheWholeMatrix(t *testing.T) {
@@ -269,9 +269,9 @@ func TestTheWholeMatrix(t *testing.T) {
 	if value == "" {
 		t.Skip("it takes long: ci/tokenfaults runs it")
 	}
-	var share, shares int
+	var share, shares, skip int
 	var limit string
-	_, err := fmt.Sscanf(value, "%d/%d %s", &share, &shares, &limit)
+	_, err := fmt.Sscanf(value, "%d/%d %s %d", &share, &shares, &limit, &skip)
 	require.NoError(t, err)
 	d, err := time.ParseDuration(limit)
 	require.NoError(t, err)
@@ -284,10 +284,10 @@ func TestTheWholeMatrix(t *testing.T) {
 	order := rand.New(rand.NewPCG(1, 1))
 	order.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	tried := 0
-	for i := share - 1; i < len(all) && time.Now().Before(end); i += shares {
+	for i := share - 1 + skip*shares; i < len(all) && time.Now().Before(end); i += shares {
 		r.try(t, all[i])
 		tried++
 	}
 	r.end(t, before)
-	fmt.Printf("share %d of %d: %d of %d cases tried\n", share, shares, tried, (len(all)-share)/shares+1)
+	fmt.Printf("share %d of %d: %d of %d cases tried, after %d\n", share, shares, tried, (len(all)-share)/shares+1, skip)
 }
