@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -118,7 +119,7 @@ func (d *doctor) step(r hsm.TrialResult) {
 
 // keys looks at what stands on the token.
 func (d *doctor) keys(seen hsm.TokenObjects) {
-	versions, foreign := map[string]bool{}, 0
+	versions, foreign, problems := map[string]bool{}, 0, map[string]int{}
 	for _, o := range seen.Objects {
 		switch o.Status {
 		case hsm.StatusOurs:
@@ -130,8 +131,11 @@ func (d *doctor) keys(seen hsm.TokenObjects) {
 			foreign++
 		}
 		if o.Problem != "" {
-			d.warn("keys", "look at it with hsmmirror token objects --long", "%s %q: %s", className(o.Class), o.Label, o.Problem)
+			problems[o.Problem]++
 		}
+	}
+	for _, problem := range slices.Sorted(maps.Keys(problems)) {
+		d.warn("keys", "look with hsmmirror token objects --long", "%s that can't be read: %s", plural(problems[problem], "object"), problem)
 	}
 	d.ok("keys", "%d versions of ours, %d objects of other tools", len(versions), foreign)
 }

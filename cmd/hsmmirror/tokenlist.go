@@ -36,6 +36,9 @@ func (a *app) printSlots(slots []seenSlot) error {
 		objects = append(objects, newTokenJSON(s))
 		rows = append(rows, tokenRow(s))
 	}
+	if len(slots) == 0 {
+		a.notes.add("hint", "no module shows a slot: look whether the reader or the network is there, and the daemon that the module talks to runs")
+	}
 	if a.options.json() {
 		return a.printJSON(objects)
 	}

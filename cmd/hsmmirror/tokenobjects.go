@@ -171,5 +171,14 @@ func objectRow(o hsm.ObjectInfo) []string {
 			notes = append(notes, word)
 		}
 	}
-	return []string{className(o.Class), strings.TrimPrefix(o.KeyType, "CKK_"), bits, o.Label, hex.EncodeToString(o.ID), o.Status, key, strings.Join(notes, ", ")}
+	return []string{className(o.Class), strings.TrimPrefix(o.KeyType, "CKK_"), bits, o.Label, shortID(o.ID), o.Status, key, strings.Join(notes, ", ")}
+}
+
+// shortID is a CKA_ID in hexadecimal, cut where nobody would read on: an ID that identifies has 32 bytes at most.
+func shortID(id []byte) string {
+	const most = 32
+	if len(id) <= most {
+		return hex.EncodeToString(id)
+	}
+	return fmt.Sprintf("%x… (%d bytes)", id[:most/4], len(id))
 }
