@@ -56,6 +56,9 @@ type held struct {
 	ref provider.KeyRef
 }
 
+// Format prints the names of the token and the key, whatever the verb: fmt would go on into the Token, which changes meanwhile.
+func (h held) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%v key %q", h.t, h.v.jwkKID()) }
+
 // KeyRef describes the version as it was when it was asked for.
 func (h *held) KeyRef() provider.KeyRef { return h.ref.Clone() }
 

@@ -3,6 +3,8 @@ package mirror
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -46,6 +48,9 @@ type Mirror struct {
 	once    sync.Once
 	end     error
 }
+
+// Format prints no more than the name of the type, whatever the verb: a Mirror changes while it is printed.
+func (m *Mirror) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "mirror.Mirror") }
 
 // New joins primary and secondary, which the Mirror owns from then on and closes in Close, also if New fails. New asks
 // neither store anything: a missing token shows in the first call that needs it. [provider.ErrInvalid] for a Config that

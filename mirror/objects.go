@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"crypto"
+	"fmt"
 	"io"
 	"time"
 
@@ -27,8 +28,14 @@ func use[T any](ctx context.Context, m *Mirror, do func() (T, error)) (T, error)
 	return v, m.heard(ctx, start, err)
 }
 
+// object is the part that all of them have.
+type object struct{ m *Mirror }
+
+// Format prints the name of the mirror, whatever the verb: fmt would go on into the Mirror, which changes meanwhile.
+func (o object) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "key of %v", o.m) }
+
 type decrypter struct {
-	m *Mirror
+	object
 	provider.Decrypter
 }
 
@@ -43,7 +50,7 @@ func (d *decrypter) DecryptContext(ctx context.Context, ciphertext []byte, opts 
 }
 
 type aead struct {
-	m *Mirror
+	object
 	provider.AEAD
 }
 
@@ -58,7 +65,7 @@ func (a *aead) Decrypt(ctx context.Context, message, additionalData []byte) ([]b
 }
 
 type mac struct {
-	m *Mirror
+	object
 	provider.MAC
 }
 

@@ -110,7 +110,7 @@ func (m *Mirror) Decrypter(ctx context.Context, kid string, version int) (provid
 	if err != nil {
 		return nil, err
 	}
-	return &decrypter{m, d}, nil
+	return &decrypter{object{m}, d}, nil
 }
 
 // AEAD implements [provider.Encrypting] by the primary.
@@ -121,7 +121,7 @@ func (m *Mirror) AEAD(ctx context.Context, kid string, version int) (provider.AE
 	if err != nil {
 		return nil, err
 	}
-	return &aead{m, a}, nil
+	return &aead{object{m}, a}, nil
 }
 
 // MAC implements [provider.Authenticating] by the primary.
@@ -132,7 +132,7 @@ func (m *Mirror) MAC(ctx context.Context, kid string, version int) (provider.MAC
 	if err != nil {
 		return nil, err
 	}
-	return &mac{m, a}, nil
+	return &mac{object{m}, a}, nil
 }
 
 // ECDH implements [provider.KeyAgreement] by the primary.

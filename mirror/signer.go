@@ -21,7 +21,7 @@ func (m *Mirror) Signer(ctx context.Context, kid string, version int) (provider.
 		return p.Signer(ctx, kid, version)
 	})
 	if err == nil {
-		s := &signer{m: m, Signer: p}
+		s := &signer{object: object{m}, Signer: p}
 		s.primary.Store(&p)
 		return s, nil
 	}
@@ -36,7 +36,7 @@ func (m *Mirror) Signer(ctx context.Context, kid string, version int) (provider.
 	if err != nil {
 		return nil, err
 	}
-	s := &signer{m: m, Signer: deputy}
+	s := &signer{object: object{m}, Signer: deputy}
 	s.deputy.Store(deputy)
 	return s, nil
 }
@@ -45,7 +45,7 @@ func (m *Mirror) Signer(ctx context.Context, kid string, version int) (provider.
 // says so. A primary that fails fast is asked first each time, so that its first answer ends the outage; while it hangs it
 // is passed by.
 type signer struct {
-	m               *Mirror
+	object
 	provider.Signer                                 // of the store that answered when the signer was asked for: KeyRef and Public
 	primary         atomic.Pointer[provider.Signer] // nil until the primary has given it
 	deputy          atomic.Pointer[deputy]          // nil until there was need of it

@@ -20,6 +20,11 @@ type object struct {
 	key func() provider.ParsedMaterial
 }
 
+// Format prints the names of the store and the key, whatever the verb: fmt would go on into the Store, which changes meanwhile.
+func (o *object) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "%v key %q", o.store, o.ref.JWKKID())
+}
+
 // KeyRef describes the version as it was when the object was made.
 func (o *object) KeyRef() provider.KeyRef { return o.ref.Clone() }
 

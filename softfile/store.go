@@ -52,6 +52,9 @@ var (
 	_ provider.Checking       = (*Store)(nil)
 )
 
+// Format prints the store's directory, whatever the verb: a Store holds the key to its secrets, and changes while it is printed.
+func (s *Store) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "softfile.Store(%q)", s.path) }
+
 // Open opens the store in a directory and reads it. Files in it that can't be read are reported by ListKeys and
 // ListVersions, and hinder nothing else.
 //

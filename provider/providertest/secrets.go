@@ -132,8 +132,11 @@ func prints(value any) map[string]string {
 	}{value, value}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%o", "%b"} {
 		forms[verb] = fmt.Sprintf(verb, value)
-		forms[verb+" in a struct"] = fmt.Sprintf(verb, wrapped)
 		forms[verb+" in a slice"] = fmt.Sprintf(verb, []any{value})
+		if verb[len(verb)-1] != 'v' && operates(value) {
+			continue // into an unexported field fmt goes by itself, and a store at work changes meanwhile
+		}
+		forms[verb+" in a struct"] = fmt.Sprintf(verb, wrapped)
 	}
 	var text, jsonText, binary bytes.Buffer
 	options := &slog.HandlerOptions{Level: slog.LevelDebug}
@@ -147,4 +150,13 @@ func prints(value any) map[string]string {
 		forms["gob"] = binary.String()
 	}
 	return forms
+}
+
+// operates tells whether value is an object of a store.
+func operates(value any) bool {
+	switch value.(type) {
+	case provider.Signer, provider.Decrypter, provider.AEAD, provider.MAC:
+		return true
+	}
+	return false
 }
