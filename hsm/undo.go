@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 
@@ -41,10 +42,6 @@ func (t *Token) remove(ctx context.Context, rec record) error {
 // removeKeys destroys the private, secret and public key objects with a CKA_ID, and looks whether they are gone.
 // provider.ErrUnsupported if they are not, though the token says so.
 func (t *Token) removeKeys(ctx context.Context, id []byte) error {
-	return settledErr(t.cfg, func() error { return t.removeKeysOnce(ctx, id) })
-}
-
-func (t *Token) removeKeysOnce(ctx context.Context, id []byte) error {
 	const tries = 3
 	for try := 0; ; try++ {
 		objects, err := t.link.find(ctx, attribute{ckaID, id})
@@ -61,7 +58,11 @@ func (t *Token) removeKeysOnce(ctx context.Context, id []byte) error {
 			return provider.Unsupportedf("destroy key objects: the token says that they are destroyed and still shows %d", len(keys))
 		}
 		for _, o := range keys {
-			if err := t.link.destroy(ctx, o); err != nil {
+			err := t.link.destroy(ctx, o)
+			if errors.Is(err, errMoved) {
+				break // find them again; not for ever, because a destroy may restart the module itself
+			}
+			if err != nil {
 				return err
 			}
 		}
