@@ -131,7 +131,7 @@ func (f *initFlags) makeToken(ctx context.Context, a *app, s *setup, made *lefto
 	if err != nil {
 		return err
 	}
-	*made = append(*made, filepath.Dir(h.Conf))
+	*made = append(*made, leftover{path: filepath.Dir(h.Conf)})
 	o := &a.options
 	o.module, o.token, o.serial, o.slot = h.Module, h.Tokens[0].Label, "", ""
 	o.pinSource = "file:" + h.Tokens[0].PINFile

@@ -11,38 +11,47 @@ import (
 )
 
 // leftovers are files and directories that a command has made, or is about to make, and that go again if it fails.
-type leftovers []string
+type leftovers []leftover
 
-// expect notes that path, which may not be there yet, is about to be made: with it its topmost parent that is not there either.
-func (l *leftovers) expect(path string) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return
-	}
-	topmost := ""
-	for {
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		topmost, path = path, filepath.Dir(path)
-	}
-	if topmost != "" {
-		*l = append(*l, topmost)
-	}
+type leftover struct {
+	path    string
+	parents []string // that were not there either, the innermost first
 }
 
-// remove removes everything that was noted.
+// expect notes that path is about to be made, with the parents that it lacks. What is there already is left alone.
+func (l *leftovers) expect(path string) {
+	path, err := filepath.Abs(path)
+	if err != nil || !missing(path) {
+		return
+	}
+	made := leftover{path: path}
+	for dir := filepath.Dir(path); missing(dir); dir = filepath.Dir(dir) {
+		made.parents = append(made.parents, dir)
+	}
+	*l = append(*l, made)
+}
+
+func missing(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// remove removes everything that was noted. Parents go only if they are empty: they may hold what another program has put there
+// since, such as ~/.config on a new account.
 func (l leftovers) remove() error {
 	var errs []error
-	for _, path := range l {
-		errs = append(errs, os.RemoveAll(path))
+	for _, made := range l {
+		errs = append(errs, os.RemoveAll(made.path))
+		for _, dir := range made.parents {
+			_ = os.Remove(dir)
+		}
 	}
 	return errors.Join(errs...)
 }
 
 // opensKeystore notes which keystore is about to be opened, and so made if it is not there.
 func (a *app) opensKeystore(dir string) {
-	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+	if missing(dir) {
 		a.fresh = append(a.fresh, dir)
 	}
 }
