@@ -12,8 +12,8 @@ import (
 	"github.com/lestrrat-go/jwx/v2/x25519"
 )
 
-// JWK is the public JWK (RFC 7517) of one version. It carries kid, kty and its parameters, use, alg and key_ops, and never a
-// private member. It can't be changed, so copies are cheap; Key returns the jwx type.
+// JWK is the public JWK (RFC 7517) of one version. It carries kid, kty and its parameters, use, alg and, but for
+// X25519, key_ops, and never a private member. It can't be changed, so copies are cheap; Key returns the jwx type.
 type JWK struct {
 	*publicJWK
 	State      State // of the version, when the answer was made
@@ -48,7 +48,9 @@ func NewJWK(ref KeyRef, public crypto.PublicKey) (JWK, error) {
 		jwk.KeyIDKey:     ref.JWKKID(),
 		jwk.AlgorithmKey: ref.Alg.JWA(),
 		jwk.KeyUsageKey:  algByName[ref.Alg].jwkUse,
-		jwk.KeyOpsKey:    publicKeyOps(ref.Uses),
+	}
+	if ops := publicKeyOps(ref.Uses); len(ops) > 0 {
+		members[jwk.KeyOpsKey] = ops
 	}
 	for name, value := range members {
 		if err := key.Set(name, value); err != nil {
@@ -107,7 +109,9 @@ func (k JWK) MarshalJSON() ([]byte, error) {
 // Key returns the JWK as a jwx key. The caller owns it.
 func (k JWK) Key() (jwk.Key, error) { return jwk.ParseKey(k.json) }
 
-// publicKeyOps returns the key_ops (RFC 7517 section 4.3) of the public half of a key with the given uses.
+// publicKeyOps returns the key_ops (RFC 7517 section 4.3) of the public half of a key with the given uses. There are none for
+// a key that derives: deriving is done with the private half (W3C Web Cryptography API, ECDH and X25519), and libraries of
+// JavaScript and Python refuse to encrypt to a public key that names it.
 func publicKeyOps(uses []KeyUse) jwk.KeyOperationList {
 	var ops jwk.KeyOperationList
 	add := func(when []KeyUse, op ...jwk.KeyOperation) {
@@ -118,7 +122,6 @@ func publicKeyOps(uses []KeyUse) jwk.KeyOperationList {
 	add([]KeyUse{UseSign, UseVerify}, jwk.KeyOpVerify)
 	add([]KeyUse{UseEncrypt, UseDecrypt}, jwk.KeyOpEncrypt)
 	add([]KeyUse{UseWrap, UseUnwrap}, jwk.KeyOpWrapKey)
-	add([]KeyUse{UseDerive}, jwk.KeyOpDeriveKey, jwk.KeyOpDeriveBits)
 	return ops
 }
 
