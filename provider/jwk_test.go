@@ -80,6 +80,31 @@ func TestJWK(t *testing.T) {
 	}
 }
 
+// RFC 7517 section 4.3: what others may do with the public half, of what the version may do.
+func TestKeyOpsFollowTheUses(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		alg  provider.KeyAlg
+		uses []provider.KeyUse
+		want []string
+	}{
+		{"a key that only decrypts is encrypted to", provider.RSAOAEPSHA256, []provider.KeyUse{provider.UseDecrypt}, []string{"encrypt"}},
+		{"a key that only unwraps is wrapped for", provider.RSAOAEPSHA256, []provider.KeyUse{provider.UseUnwrap}, []string{"wrapKey"}},
+		{"all uses of RSA-OAEP", provider.RSAOAEPSHA256, provider.RSAOAEPSHA256.Uses(), []string{"encrypt", "wrapKey"}},
+		{"a key that only signs is verified with", provider.RSAPSSSHA256, []provider.KeyUse{provider.UseSign}, []string{"verify"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			key, err := provider.NewJWK(provider.KeyRef{KID: "k", Version: 1, Alg: tt.alg, Uses: tt.uses}, rfc7638Key(t))
+			require.NoError(t, err)
+			var members struct {
+				Ops []string `json:"key_ops"`
+			}
+			require.NoError(t, json.Unmarshal(key.JSON(), &members))
+			require.Equal(t, tt.want, members.Ops)
+		})
+	}
+}
+
 // A coordinate that begins with a zero byte keeps it (RFC 7518 section 6.2.1.2), and a thumbprint depends on that.
 func TestJWKCoordinatesHaveFullLength(t *testing.T) {
 	sizes := map[provider.KeyAlg]int{provider.ECDSAP256SHA256: 32, provider.ECDSAP384SHA384: 48, provider.ECDSAP521SHA512: 66}

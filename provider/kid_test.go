@@ -68,6 +68,7 @@ func TestSplitJWKKID(t *testing.T) {
 		{"a..1", "a.", 1, true},
 		{strings.Repeat("k", 128) + ".1", strings.Repeat("k", 128), 1, true},
 		{"payments", "", 0, false},
+		{"7", "", 0, false},
 		{"", "", 0, false},
 		{".1", "", 0, false},
 		{"..1", "", 0, false},

@@ -62,7 +62,7 @@ func (m KeyMaterial) Parse(alg KeyAlg, bits int) (ParsedMaterial, error) {
 	if bits != 0 && p.Bits != bits {
 		return ParsedMaterial{}, Invalidf("%s key of %d bits: want %d", alg, p.Bits, bits)
 	}
-	return p, checkBits(alg, p.Bits)
+	return p, nil
 }
 
 func (m KeyMaterial) parse(alg KeyAlg) (ParsedMaterial, error) {
@@ -147,31 +147,23 @@ func CheckPublic(alg KeyAlg, pub crypto.PublicKey) (bits int, err error) {
 	return bits, checkBits(alg, bits)
 }
 
-// parsePrivate reads DER or PEM. Its errors tell nothing of the bytes, which may be a secret of another kind.
+// parsePrivate reads DER or PEM. Its errors tell nothing of the bytes, which may be a secret of another kind. That the numbers
+// of an RSA key belong together is checked in package x509.
 func parsePrivate(b []byte) (crypto.PrivateKey, error) {
 	if block, _ := pem.Decode(b); block != nil {
 		b = block.Bytes
 		defer clear(b)
 	}
 	if k, err := x509.ParsePKCS8PrivateKey(b); err == nil {
-		return checkPrivate(k)
+		return k, nil
 	}
 	if k, err := x509.ParsePKCS1PrivateKey(b); err == nil {
-		return checkPrivate(k)
+		return k, nil
 	}
 	if k, err := x509.ParseECPrivateKey(b); err == nil {
 		return k, nil
 	}
 	return nil, Invalidf("private key of %d bytes: want PKCS #8, PKCS #1 or SEC 1 in DER or PEM, not encrypted", len(b))
-}
-
-func checkPrivate(k crypto.PrivateKey) (crypto.PrivateKey, error) {
-	if r, ok := k.(*rsa.PrivateKey); ok {
-		if err := r.Validate(); err != nil {
-			return nil, Invalidf("RSA private key: its numbers do not belong together")
-		}
-	}
-	return k, nil
 }
 
 func parsePublic(b []byte) (crypto.PublicKey, error) {

@@ -9,6 +9,8 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"math/big"
 	"slices"
@@ -159,11 +161,71 @@ func TestParsedPublicKeyIsNoPartOfTheCallersBytes(t *testing.T) {
 
 // An RSA key of which one number was changed: it would sign wrongly, and a wrong signature gives the key away.
 func TestBrokenRSAKeyIsRefused(t *testing.T) {
-	k := *rsaKey()
-	k.D = new(big.Int).Add(k.D, big.NewInt(2))
-	k.Precomputed = rsa.PrecomputedValues{}
-	_, err := secretMaterial(x509.MarshalPKCS1PrivateKey(&k)).Parse(provider.RSAPSSSHA256, 0)
-	require.ErrorIs(t, err, provider.ErrInvalid)
+	other, two := big.NewInt(3), big.NewInt(2)
+	for name, spoil := range map[string]func(k *rsa.PrivateKey){
+		"the private exponent": func(k *rsa.PrivateKey) { k.D = new(big.Int).Add(k.D, two) },
+		"a prime":              func(k *rsa.PrivateKey) { k.Primes = []*big.Int{new(big.Int).Add(k.Primes[0], two), k.Primes[1]} },
+		"d mod p-1":            func(k *rsa.PrivateKey) { k.Precomputed.Dp = new(big.Int).Add(k.Precomputed.Dp, two) },
+		"d mod q-1":            func(k *rsa.PrivateKey) { k.Precomputed.Dq = new(big.Int).Add(k.Precomputed.Dq, two) },
+		"the coefficient":      func(k *rsa.PrivateKey) { k.Precomputed.Qinv = other },
+	} {
+		t.Run(name, func(t *testing.T) {
+			whole := rsaKey()
+			k := rsa.PrivateKey{PublicKey: whole.PublicKey, D: whole.D, Primes: whole.Primes, Precomputed: whole.Precomputed}
+			spoil(&k)
+			der := pkcs1Of(t, &k)
+			_, err := secretMaterial(der).Parse(provider.RSAPSSSHA256, 0)
+			require.ErrorIs(t, err, provider.ErrInvalid)
+			_, err = secretMaterial(pkcs8Of(t, der)).Parse(provider.RSAPSSSHA256, 0)
+			require.ErrorIs(t, err, provider.ErrInvalid)
+		})
+	}
+}
+
+// pkcs1Of encodes the numbers of k as they are (RFC 8017 appendix A.1.2); package x509 computes some of them itself.
+func pkcs1Of(t *testing.T, k *rsa.PrivateKey) []byte {
+	t.Helper()
+	der, err := asn1.Marshal(struct {
+		Version      int
+		N            *big.Int
+		E            int
+		D, P, Q      *big.Int
+		DP, DQ, Qinv *big.Int
+	}{0, k.N, k.E, k.D, k.Primes[0], k.Primes[1], k.Precomputed.Dp, k.Precomputed.Dq, k.Precomputed.Qinv})
+	require.NoError(t, err)
+	return der
+}
+
+// pkcs8Of wraps a PKCS #1 key (RFC 5208 section 5).
+func pkcs8Of(t *testing.T, pkcs1 []byte) []byte {
+	t.Helper()
+	rsaEncryption := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}, Parameters: asn1.NullRawValue}
+	der, err := asn1.Marshal(struct {
+		Version   int
+		Algorithm pkix.AlgorithmIdentifier
+		Key       []byte
+	}{0, rsaEncryption, pkcs1})
+	require.NoError(t, err)
+	return der
+}
+
+func TestTheNumbersOfAnUnspoiltRSAKeyAreTaken(t *testing.T) {
+	der := pkcs1Of(t, rsaKey())
+	for _, b := range [][]byte{der, pkcs8Of(t, der)} {
+		_, err := secretMaterial(b).Parse(provider.RSAPSSSHA256, 0)
+		require.NoError(t, err)
+	}
+}
+
+func TestPublicMaterialInPEM(t *testing.T) {
+	key := publicOf(privateKeys(t)[provider.Ed25519])
+	m, err := provider.PublicMaterial(key)
+	require.NoError(t, err)
+	p, err := provider.KeyMaterial{Public: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: m.Public})}.Parse(provider.Ed25519, 0)
+	require.NoError(t, err)
+	require.Equal(t, key, p.Public)
+	_, err = provider.KeyMaterial{Public: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: m.Public})}.Parse(provider.Ed25519, 0)
+	require.ErrorIs(t, err, provider.ErrInvalid, "another label")
 }
 
 func TestSizeOfMaterial(t *testing.T) {
@@ -187,6 +249,7 @@ func TestCheckPublicRefuses(t *testing.T) {
 		return &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(x), Y: big.NewInt(y)}
 	}
 	modulus := rsaKey().N
+	ed, x := publicOf(privateKeys(t)[provider.Ed25519]), publicOf(privateKeys(t)[provider.X25519])
 	tests := []struct {
 		name string
 		alg  provider.KeyAlg
@@ -196,6 +259,8 @@ func TestCheckPublicRefuses(t *testing.T) {
 		{"a private key", provider.ECDSAP256SHA256, p256},
 		{"another curve", provider.ECDSAP384SHA384, &p256.PublicKey},
 		{"a P-256 key of crypto/ecdh", provider.X25519, ecdhP256},
+		{"an Ed25519 key for X25519", provider.X25519, ed},
+		{"an X25519 key for Ed25519", provider.Ed25519, x},
 		{"an RSA key for a curve", provider.ECDSAP256SHA256, &rsaKey().PublicKey},
 		{"a public half for a symmetric algorithm", provider.AES256GCM, &rsaKey().PublicKey},
 		{"a point at infinity", provider.ECDSAP256SHA256, at(0, 0)},
@@ -215,6 +280,17 @@ func TestCheckPublicRefuses(t *testing.T) {
 			require.ErrorIs(t, err, provider.ErrInvalid)
 		})
 	}
+}
+
+func TestCheckPublicTellsTheSize(t *testing.T) {
+	for alg, private := range privateKeys(t) {
+		want, _, _ := alg.Bits()
+		bits, err := provider.CheckPublic(alg, publicOf(private))
+		require.NoError(t, err)
+		require.Equal(t, want, bits, alg)
+	}
+	_, err := provider.CheckPublic(provider.RSAPSSSHA256, &rsa.PublicKey{N: rsaKey().N, E: 3})
+	require.NoError(t, err, "the least exponent")
 }
 
 func TestMaterialOfAnotherLibraryIsRefused(t *testing.T) {

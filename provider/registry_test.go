@@ -123,12 +123,36 @@ func TestOpenKey(t *testing.T) {
 			if tt.err != nil {
 				require.ErrorIs(t, err, tt.err) // and the fake reports a handle that was left open
 				require.Nil(t, p)
+				require.NotContains(t, err.Error(), "close", "the store was closed without an error")
 				return
 			}
 			require.NoError(t, err)
 			require.Equal(t, tt.want, ref.Version)
 			require.NoError(t, p.Close())
 		})
+	}
+}
+
+func TestParseKeyQuery(t *testing.T) {
+	for _, tt := range []struct {
+		uri     string
+		kid     string
+		version int
+		err     error
+	}{
+		{"softfile:/a?kid=payments&version=12", "payments", 12, nil},
+		{"softfile:/a?kid=payments", "payments", 0, nil},
+		{"softfile:/a?version=1", "", 0, nil},
+		{"softfile:/a", "", 0, nil},
+		{"softfile:/a?kid=../x", "", 0, provider.ErrInvalid},
+		{"softfile:/a?kid=payments&version=-1", "", 0, provider.ErrInvalid},
+		{"softfile:/a?kid=payments&version=1.", "", 0, provider.ErrInvalid},
+		{"softfile:/a?kid=%zz", "", 0, provider.ErrInvalid},
+	} {
+		kid, version, err := provider.ParseKeyQuery(tt.uri)
+		require.ErrorIs(t, err, tt.err, tt.uri)
+		require.Equal(t, tt.kid, kid, tt.uri)
+		require.Equal(t, tt.version, version, tt.uri)
 	}
 }
 
