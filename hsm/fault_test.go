@@ -46,7 +46,7 @@ func newFaulty(t testing.TB, change func(*Config)) faultyToken {
 func openFaulty(t testing.TB, change func(*Config)) faultyToken {
 	t.Helper()
 	f := newFaulty(t, change)
-	require.NoError(t, f.Health(context.Background()))
+	soon(t, func() bool { return f.Health(context.Background()) == nil }, "it does not connect")
 	return f
 }
 
