@@ -19,7 +19,7 @@ import (
 //
 // The primary's error is the caller's: the key lives on then. An orphan is destroyed on the secondary alone.
 func (m *Mirror) DestroyKey(ctx context.Context, kid string, version int) (provider.Destruction, error) {
-	if err := m.ready(ctx, provider.ValidateKID(kid), checkReserved(kid), validateDestroy(version)); err != nil {
+	if err := m.ready(ctx, provider.ValidateKID(kid), checkReserved(kid), validateDestroy(version), m.writes()); err != nil {
 		return provider.Destruction{}, err
 	}
 	unlock, err := m.kids.lock(ctx, kid)

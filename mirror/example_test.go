@@ -10,6 +10,7 @@ import (
 
 	"github.com/hsmmirror/hsmmirror/mirror"
 	"github.com/hsmmirror/hsmmirror/provider"
+	"github.com/hsmmirror/hsmmirror/provider/providertest"
 	"github.com/hsmmirror/hsmmirror/softfile"
 )
 
@@ -73,4 +74,56 @@ func x(key provider.JWK) string {
 		log.Fatal(err)
 	}
 	return members.X
+}
+
+// A verifier has no token: it reads what the signing service's Mirror keeps, or a copy of it, and trusts no more of it than the
+// token has signed. The service tells it the pin once ([mirror.Mirror.ManifestPin], or "hsmmirror mirror pin").
+func ExampleNewReader() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "mirror-example-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	pin := serve(ctx, dir)
+
+	store, err := softfile.Open(ctx, softfile.Config{Dir: filepath.Join(dir, "keys")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	reader, err := mirror.NewReader(store, mirror.Config{
+		ManifestDir: filepath.Join(dir, "mirror"), Pin: pin, StateDir: filepath.Join(dir, "reader"),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer reader.Close()
+	set, err := reader.JWKS(ctx, "") // ask again for each token, or every few seconds: it answers from memory
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, key := range set.Keys() {
+		fmt.Println(key.JWKKID(), "from the", set.Provenance.Source, "vouched for by the token:", !set.Provenance.Unauthenticated)
+	}
+	// Output: payments.1 from the mirror vouched for by the token: true
+}
+
+// serve is the signing service, whose primary is a fake here. It returns the pin.
+func serve(ctx context.Context, dir string) (pin string) {
+	store, err := softfile.Open(ctx, softfile.Config{Dir: filepath.Join(dir, "keys")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	keys, err := mirror.New(providertest.NewFake(nil), store, mirror.Config{ManifestDir: filepath.Join(dir, "mirror")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer keys.Close()
+	if _, err := keys.CreateKey(ctx, provider.KeySpec{KID: "payments", Alg: provider.ECDSAP256SHA256}); err != nil {
+		log.Fatal(err)
+	}
+	if pin, err = keys.ManifestPin(ctx); err != nil {
+		log.Fatal(err)
+	}
+	return pin
 }

@@ -20,7 +20,7 @@ const maxRepairInterval = 10 * time.Minute
 // The error is that of the store that could not be asked; the Report then says what was done until then. In mode None
 // nothing is copied.
 func (m *Mirror) Reconcile(ctx context.Context) (Report, error) {
-	if err := m.ready(ctx); err != nil {
+	if err := m.ready(ctx, m.writes()); err != nil {
 		return Report{}, err
 	}
 	if m.up.down() != nil {

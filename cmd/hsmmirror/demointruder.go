@@ -63,7 +63,7 @@ func (d *demo) verifyPinned(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	reader, err := mirror.New(absent{}, keystore, mirror.Config{
+	reader, err := mirror.NewReader(keystore, mirror.Config{
 		ManifestDir: filepath.Join(d.store(), "mirror"), Pin: d.pin, StateDir: filepath.Join(d.dir, "reader"),
 	})
 	if err != nil {

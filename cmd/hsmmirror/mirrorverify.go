@@ -116,5 +116,5 @@ func (a *app) openReader(ctx context.Context) (*mirror.Mirror, error) {
 		return nil, err
 	}
 	a.reads = true
-	return mirror.New(absent{}, secondary, a.options.mirrorConfig())
+	return mirror.NewReader(secondary, a.options.mirrorConfig())
 }

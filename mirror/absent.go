@@ -1,19 +1,37 @@
-package main
+package mirror
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// absent is the primary of a reader who has no token: it answers nothing. A mirror with it serves what the manifest vouches for.
+// NewReader returns the Mirror of who only verifies: it has no primary, and reads what another process's or host's Mirror keeps.
+// Reads are answered from secondary as during an outage; a write is [provider.ErrUnavailable], and a signer
+// [provider.ErrUnsupported]. Neither secondary nor the files in Config.ManifestDir are changed.
+//
+// Give it Config.ManifestDir, where that Mirror's manifest is, its Pin, and a StateDir of its own. Mode and FailOverSigning do not
+// matter. Ownership and errors are as in [New].
+func NewReader(secondary provider.Provider, cfg Config) (*Mirror, error) {
+	cfg.Mode, cfg.FailOverSigning = None, false
+	return New(absent{}, secondary, cfg)
+}
+
+// absent is the primary that a reader does not have: it answers nothing.
 type absent struct{}
 
-var errAbsent = fmt.Errorf("%w: %w", provider.ErrUnavailable, errors.New("no token was named"))
+var errAbsent = fmt.Errorf("%w: a reader has no primary", provider.ErrUnavailable)
 
 var _ provider.Provider = absent{}
+
+// writes returns the error of a reader for what would note something in the files before it asks the primary.
+func (m *Mirror) writes() error {
+	if _, reader := m.primary.(absent); reader {
+		return errAbsent
+	}
+	return nil
+}
 
 func (absent) Capabilities(context.Context) (provider.Capabilities, error) {
 	return provider.Capabilities{}, errAbsent
