@@ -21,7 +21,12 @@ type crew struct {
 	// differ little, so a flight hardly ever has to set it.
 	alarm *time.Timer
 	due   time.Time // when it goes off; zero: not at all
+	late  bool      // it went off late, and is to go off again
 }
+
+// grace is what flights get when the alarm goes off so much too late: then this process was stopped for a while, by a signal or with its
+// container, and what it knows of the time says nothing about the token.
+const grace = 20 * time.Millisecond
 
 // pilot is a goroutine that takes one flight after the other.
 type pilot struct {
@@ -108,6 +113,10 @@ func (w *crew) ring() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now, due := time.Now(), time.Time{}
+	if w.late = !w.late && now.Sub(w.due) >= grace; w.late {
+		w.alarm.Reset(grace)
+		return
+	}
 	for _, p := range w.pilots {
 		switch fl := p.flight; {
 		case fl == nil:

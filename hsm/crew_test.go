@@ -107,6 +107,28 @@ func TestACallerLeavesWithItsContext(t *testing.T) {
 	})
 }
 
+// A process that was stopped finds all time limits passed, and its calls about to return.
+func TestAStoppedProcessBlamesNoToken(t *testing.T) {
+	for name, tt := range map[string]struct {
+		takes, back time.Duration
+		err         error
+	}{
+		"whose call returns at once": {grace / 2, grace / 2, nil},
+		"whose call hangs":           {time.Hour, grace, provider.ErrUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, m := grounded()
+				start := time.Now()
+				require.ErrorIs(t, fly(t.Context(), c, m, -time.Minute, func() { time.Sleep(tt.takes) }), tt.err)
+				require.Equal(t, tt.back, time.Since(start))
+				time.Sleep(tt.takes)
+				c.crew.dismiss()
+			})
+		})
+	}
+}
+
 func TestADismissedCrewEndsWithItsLastCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // which fails if a goroutine stays
 		c, m := grounded()
