@@ -14,6 +14,9 @@ const (
 	claimTries = 12
 	// claimLife is how long the claim of a first version keeps others from making one. The claim of a process that died ends so.
 	claimLife = 5 * time.Minute
+	// claimDead is when what was begun under a claim is taken back by the next write to the key: no token takes so long to make a key,
+	// and the clocks of two hosts are not so far apart.
+	claimDead = time.Hour
 )
 
 // errClaimed means that another process claims the same version.

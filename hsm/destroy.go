@@ -29,7 +29,7 @@ func (t *Token) DestroyKey(ctx context.Context, kid string, n int) (provider.Des
 		return done, err
 	}
 	defer unlock()
-	k, err := t.reload(ctx, kid)
+	k, err := t.tidied(ctx, kid) // a version whose destroy was cut off is not found below, and has to be gone by then
 	if err != nil {
 		return done, err
 	}
@@ -118,21 +118,22 @@ func (t *Token) tidied(ctx context.Context, kid string) (*key, error) {
 		if err != nil {
 			return nil, err
 		}
-		return t.tidy(ctx, k)
+		return t.tidy(ctx, k, claimDead)
 	})
 }
 
-// tidy finishes the destroys that were cut off, and removes records that a further stage has overtaken and tombstones that
-// nothing needs. It returns what then stands on the token.
-func (t *Token) tidy(ctx context.Context, k *key) (*key, error) {
+// tidy finishes the destroys that were cut off, takes back what was begun to be made age ago or earlier and never finished, and removes
+// records that a further stage has overtaken and tombstones that nothing needs. It returns what then stands on the token.
+func (t *Token) tidy(ctx context.Context, k *key, age time.Duration) (*key, error) {
+	at := now()
 	dead := slices.Clone(k.spare)
 	for _, r := range k.records {
-		if r.Stage == destroyed && !k.needs(r, now()) {
+		if r.Stage == destroyed && !k.needs(r, at) || k.abandoned(r, at, age) {
 			dead = append(dead, r)
 		}
 	}
 	for _, r := range dead {
-		if k.tombstoned(r) && r.Stage != destroyed {
+		if k.tombstoned(r) && r.Stage != destroyed || k.abandoned(r, at, age) {
 			if err := t.removeKeys(ctx, r.idBytes()); err != nil {
 				return k, err
 			}
@@ -145,6 +146,12 @@ func (t *Token) tidy(ctx context.Context, k *key) (*key, error) {
 		return k, nil
 	}
 	return t.reload(ctx, k.kid)
+}
+
+// abandoned tells whether r is the claim of a version that was begun at least age before at, and of which there is no more.
+func (k *key) abandoned(r *located, at time.Time, age time.Duration) bool {
+	same := func(s *located) bool { return s.Version == r.Version }
+	return r.Stage == claimed && at.Sub(r.Created) >= age && slices.Contains(k.records, r) && !slices.ContainsFunc(k.contested, same)
 }
 
 // tombstoned tells whether the version of r is destroyed.

@@ -11,7 +11,7 @@
 // label "<kid>.v<version>" and a CKA_ID of 16 random bytes, and a record: a private CKO_DATA object with the application
 // "hsmmirror" and the kid as its label, which carries what PKCS#11 has no attribute for. (On a token that takes no such object, the
 // record is the CKA_ID of a secret key that is made for nothing else.) Keys without a record are not ours:
-// [Token.Objects] shows them, JWKS does not, and [Token.Adopt] gives them a record.
+// [InspectObjects] shows them, JWKS does not, and [Token.Adopt] gives them a record.
 //
 // # Sessions and concurrency
 //

@@ -96,7 +96,7 @@ func (t *Token) made(ctx context.Context, rec record) (provider.KeyRef, error) {
 	if err != nil {
 		return provider.KeyRef{}, err
 	}
-	if tidied, err := t.tidy(ctx, k); err == nil { // what it can't remove does no harm
+	if tidied, err := t.tidy(ctx, k, claimDead); err == nil { // what it can't remove does no harm
 		k = tidied
 	}
 	v, err := k.find(rec.Version)

@@ -231,7 +231,7 @@ func assemble(r *located, objects []*object) (*version, error) {
 	}
 	switch {
 	case v.private == nil && !r.PublicOnly:
-		return nil, damagedf("%q: its key object is gone from the token", r.jwkKID())
+		return nil, fmt.Errorf("%q: %w", r.jwkKID(), errNoKey)
 	case r.Alg.Class() == provider.Symmetric:
 		return v, nil
 	case len(public) == 0:
@@ -260,6 +260,9 @@ func (v *version) publishOne(objects []*object) (err error) {
 	}
 	return err
 }
+
+// errNoKey means that a version's private or secret key object was not found.
+var errNoKey = fmt.Errorf("%w: its key object is gone from the token", provider.ErrTampered)
 
 // errNoPublic means that the public key object is missing; the private key may tell what it was.
 var errNoPublic = fmt.Errorf("%w: the public key object is gone from the token", provider.ErrTampered)

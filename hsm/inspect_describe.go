@@ -49,6 +49,13 @@ func describe(o *object, owners map[string]*record) Object {
 	return d
 }
 
+// isShell tells whether an object on the token has no name and calls itself a session object, of which a process that inspects has none:
+// SoftHSM2 keeps such a one of a process that ended while it stored an object ([quirks].leavesShells).
+func (o ObjectInfo) isShell() bool {
+	token, told := o.Attribute("CKA_TOKEN").(bool)
+	return told && !token && o.Label == "" && len(o.ID) == 0
+}
+
 // objectURI returns the RFC 7512 URI of an object.
 func objectURI(t TokenInfo, o Object) string {
 	u := selector(t)

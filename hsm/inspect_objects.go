@@ -130,6 +130,9 @@ func (v *visit) objects(s pkcs11.SessionHandle, t TokenInfo) ([]ObjectInfo, erro
 	owners := ownersOf(raw)
 	for i, o := range raw {
 		infos[i].Object, infos[i].raw = describe(o, owners), o
+		if infos[i].isShell() {
+			infos[i].Status = StatusHalf
+		}
 		if o.class == classUnknown {
 			infos[i].Class = "unknown"
 		}

@@ -237,10 +237,7 @@ func (t *Token) assembleAll(ctx context.Context, k, known *key, objectsOf func(*
 		if err != nil {
 			return err
 		}
-		v, err := assemble(r, objects)
-		if errors.Is(err, errNoPublic) {
-			err = t.rebuildPublic(ctx, v, objects)
-		}
+		v, err := t.assembled(ctx, r, objects)
 		switch {
 		case provider.IsOutage(err):
 			return err
@@ -253,6 +250,33 @@ func (t *Token) assembleAll(ctx context.Context, k, known *key, objectsOf func(*
 	}
 	return nil
 }
+
+// assembled is assemble with a public half that is missing made good, and with further looks for a key object that is not there: while
+// another process writes, SoftHSM2 does not find some of what has been on the token for long.
+func (t *Token) assembled(ctx context.Context, r *located, objects []*object) (*version, error) {
+	for try := 1; ; try++ {
+		v, err := assemble(r, objects)
+		if errors.Is(err, errNoPublic) {
+			err = t.rebuildPublic(ctx, v, objects)
+		}
+		if !errors.Is(err, errNoKey) || try == keyLooks {
+			return v, err
+		}
+		select {
+		case <-time.After(keyPause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if objects, err = t.link.find(ctx, attribute{ckaID, r.idBytes()}); err != nil {
+			return nil, err
+		}
+	}
+}
+
+const (
+	keyLooks = 3
+	keyPause = 20 * time.Millisecond
+)
 
 // rebuildPublic finds out a public half whose object is missing, from the private key or a certificate beside it.
 func (t *Token) rebuildPublic(ctx context.Context, v *version, objects []*object) error {

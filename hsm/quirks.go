@@ -44,6 +44,9 @@ type quirks struct {
 	fewUses bool
 	// maxGeneratedSecret is the size in bits of the longest generic secret that it generates; 0: it has no limit of its own.
 	maxGeneratedSecret int
+	// leavesShells: of a process that ends while it stores an object it keeps one with the default of each attribute, which says that it
+	// is a session object, and stays.
+	leavesShells bool
 	// wrapsNoEdwards: C_WrapKey and C_UnwrapKey refuse its CKK_EC_EDWARDS keys. Those that may be exported are made with
 	// CKA_SENSITIVE false, and read.
 	wrapsNoEdwards bool
@@ -60,8 +63,8 @@ var quirkTable = []struct {
 }{
 	{
 		"SoftHSM2", "2.6.1, 2.7.0", func(t TokenInfo) bool { return t.Manufacturer == "SoftHSM project" },
-		quirks{oaepSHA1Only: true, montgomeryIsEdwards: true, writersInTurn: true, wrapsNoEdwards: true},
-		"its OAEP is hard-wired to SHA-1; it knows no Montgomery keys; when two processes store an object at once, it may show neither the other's; C_WrapKey and C_UnwrapKey refuse Ed25519 and X25519",
+		quirks{oaepSHA1Only: true, montgomeryIsEdwards: true, writersInTurn: true, leavesShells: true, wrapsNoEdwards: true},
+		"its OAEP is hard-wired to SHA-1; it knows no Montgomery keys; when two processes store an object at once, it may show neither the other's; it stores an object attribute by attribute; C_WrapKey and C_UnwrapKey refuse Ed25519 and X25519",
 	},
 	{
 		"NSS softokn", "3.87.1", func(t TokenInfo) bool { return t.Manufacturer == "Mozilla Foundation" },
@@ -115,6 +118,7 @@ func (q quirks) and(r quirks) quirks {
 		oaepSHA1Only:        q.oaepSHA1Only || r.oaepSHA1Only,
 		montgomeryIsEdwards: q.montgomeryIsEdwards || r.montgomeryIsEdwards,
 		writersInTurn:       q.writersInTurn || r.writersInTurn,
+		leavesShells:        q.leavesShells || r.leavesShells,
 		oneCallAtATime:      q.oneCallAtATime || r.oneCallAtATime,
 		noGCMEncrypt:        q.noGCMEncrypt || r.noGCMEncrypt,
 		noSecretKeys:        q.noSecretKeys || r.noSecretKeys,

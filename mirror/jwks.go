@@ -28,7 +28,11 @@ func (m *Mirror) JWKS(ctx context.Context, prefix string) (provider.JWKSet, erro
 	if err != nil {
 		return provider.JWKSet{}, err
 	}
-	keys, source, err := w.jwks(ctx, prefix)
+	var source []byte
+	keys, w, err := afresh(ctx, w, func(w view) (keys []provider.JWK, err error) {
+		keys, source, err = w.jwks(ctx, prefix)
+		return keys, err
+	})
 	if err != nil {
 		return provider.JWKSet{}, err
 	}

@@ -1,9 +1,11 @@
 package mirror
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,22 +17,21 @@ import (
 
 // killScene is a mirror whose writers are killed, and what they noted.
 type killScene struct {
-	t     *testing.T
-	dir   string
-	pin   string
-	notes string
-	out   *os.File
-	seen  map[Version]string // thumbprint of every version that was ever there
+	t *testing.T
+	target
+	notes   string
+	out     *os.File
+	seen    map[Version]string // thumbprint of every version that was ever there
+	answers atomic.Int64       // to readers, while victims were at work
 }
 
-func newKillScene(t *testing.T) *killScene {
+func newKillScene(t *testing.T, g target) *killScene {
 	t.Helper()
-	s := &killScene{t: t, dir: tempDir(t), notes: filepath.Join(t.TempDir(), "notes"), seen: map[Version]string{}}
-	m, err := openKilled(t.Context(), s.dir, "")
+	s := &killScene{t: t, target: g, notes: filepath.Join(t.TempDir(), "notes"), seen: map[Version]string{}}
+	m := s.writer()
+	_, err := m.Reconcile(t.Context()) // the first manifest
 	require.NoError(t, err)
-	_, err = m.Reconcile(t.Context()) // the first manifest
-	require.NoError(t, err)
-	s.pin, err = m.ManifestPin(t.Context())
+	s.Pin, err = m.ManifestPin(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, m.Close())
 	s.out, err = os.OpenFile(s.notes, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -39,13 +40,33 @@ func newKillScene(t *testing.T) *killScene {
 	return s
 }
 
+// writer opens the mirror as victims do.
+func (s *killScene) writer() *Mirror {
+	s.t.Helper()
+	m, err := s.open(s.t.Context(), "own")
+	require.NoError(s.t, err)
+	return m
+}
+
+// reader opens the mirror while its primary is away, for a reader whose own directory remembers every generation.
+func (s *killScene) reader() *Mirror {
+	s.t.Helper()
+	away := providertest.NewFake(nil)
+	away.Unplug()
+	m, err := s.over(s.t.Context(), away, "reader")
+	require.NoError(s.t, err)
+	return m
+}
+
 // start runs a victim, and returns when it has opened its stores: what comes before changes nothing.
 func (s *killScene) start() *exec.Cmd {
 	s.t.Helper()
+	variable, err := json.Marshal(s.target)
+	require.NoError(s.t, err)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), victimVariable+"="+s.dir, victimPinVariable+"="+s.pin)
+	cmd.Env = append(os.Environ(), victimVariable+"="+string(variable))
 	cmd.Stdout, cmd.Stderr = s.out, os.Stderr
-	_, err := cmd.StdinPipe() // closed by Wait, and with this process
+	_, err = cmd.StdinPipe() // closed by Wait, and with this process
 	require.NoError(s.t, err)
 	before, err := s.out.Stat()
 	require.NoError(s.t, err)
@@ -61,17 +82,35 @@ func (s *killScene) start() *exec.Cmd {
 // writer, and after one pass of that to both, without a difference between the stores.
 func (s *killScene) look() {
 	s.t.Helper()
-	notes := readKillNotes(s.t, s.notes)
-	s.without(func(m *Mirror) { s.served(m, notes, notes.mirrored) })
-
-	m, err := openKilled(s.t.Context(), s.dir, s.pin)
+	notes, err := readKillNotes(s.notes)
 	require.NoError(s.t, err)
-	defer m.Close()
-	all := map[Version]bool{}
-	for v := range notes.made {
-		all[v] = true
+	mirrored := func(v Version) bool { return notes.made[v].mirrored }
+	all := func(Version) bool { return true }
+	s.without(func(m *Mirror) { s.served(m, notes, mirrored) })
+	s.onToken(notes)
+
+	m := s.writer()
+	s.served(m, notes, all)
+	s.reconcile(m)
+	held := s.held(m.primary)
+	require.Equal(s.t, held, s.held(m.copies.store), "the stores differ")
+	for v, thumbprint := range held {
+		if known := s.seen[v]; known != "" {
+			require.Equal(s.t, known, thumbprint, "%s was given twice", v)
+		}
+		s.seen[v] = thumbprint
 	}
 	s.served(m, notes, all)
+	s.signs(m, notes)
+	require.NoError(s.t, m.Close())
+
+	s.without(func(m *Mirror) { s.served(m, notes, all) })
+	s.onTokenRepaired()
+}
+
+// reconcile makes one pass, and requires that it leaves nothing to do.
+func (s *killScene) reconcile(m *Mirror) {
+	s.t.Helper()
 	r, err := m.Reconcile(s.t.Context())
 	require.NoError(s.t, err)
 	require.Empty(s.t, r.Unmirrored)
@@ -83,25 +122,12 @@ func (s *killScene) look() {
 	require.Empty(s.t, status.Pending)
 	require.Empty(s.t, status.Manifest.Unsigned)
 	require.NoError(s.t, status.State)
-	held := s.held(m.primary)
-	require.Equal(s.t, held, s.held(m.copies.store), "the stores differ")
-	for v, thumbprint := range held {
-		if known := s.seen[v]; known != "" {
-			require.Equal(s.t, known, thumbprint, "%s was given twice", v)
-		}
-		s.seen[v] = thumbprint
-	}
-	s.served(m, notes, all)
-	s.without(func(m *Mirror) { s.served(m, notes, all) })
 }
 
-// without runs f with a mirror whose primary is away, of a reader whose own directory remembers every generation.
+// without runs f with the mirror of a reader while the primary is away.
 func (s *killScene) without(f func(*Mirror)) {
 	s.t.Helper()
-	away := providertest.NewFake(nil)
-	away.Unplug()
-	m, err := overKeystore(s.t.Context(), away, s.dir, s.pin, "reader")
-	require.NoError(s.t, err)
+	m := s.reader()
 	f(m)
 	require.NoError(s.t, m.Close())
 }
@@ -124,44 +150,4 @@ func (s *killScene) held(store provider.Provider) map[Version]string {
 		}
 	}
 	return held
-}
-
-// served requires that m serves every one of acked, with its own public half, unless its destroy began; nothing whose destroy
-// was acknowledged; and no other key under a name that was acknowledged.
-func (s *killScene) served(m *Mirror, notes killNotes, acked map[Version]bool) {
-	s.t.Helper()
-	ctx := s.t.Context()
-	set, err := m.JWKS(ctx, "")
-	require.NoError(s.t, err, "a set is never refused for a writer that was killed")
-	published := map[Version]bool{}
-	right := func(v Version, thumbprint string) {
-		s.t.Helper()
-		require.False(s.t, notes.destroyed[v], "%s is back", v)
-		if made := notes.made[v]; made != "" {
-			require.Equal(s.t, made, thumbprint, "%s is another key", v)
-		}
-	}
-	for _, k := range set.Keys() {
-		published[nameOf(k.Ref())] = true
-		right(nameOf(k.Ref()), k.Thumbprint())
-	}
-	for v := range notes.made {
-		ref, err := m.GetKey(ctx, v.KID, v.Version)
-		k, kerr := m.PublicJWK(ctx, v.KID, v.Version)
-		list, _ := m.ListVersions(ctx, v.KID)
-		for _, ref := range list.Keys {
-			right(nameOf(ref), ref.Fingerprint)
-		}
-		switch {
-		case notes.destroyed[v]:
-			require.ErrorIs(s.t, err, provider.ErrNotFound)
-			require.ErrorIs(s.t, kerr, provider.ErrNotFound)
-		case !notes.destroying[v] && acked[v]:
-			require.NoError(s.t, err, "%s was acknowledged and is lost", v)
-			require.NoError(s.t, kerr)
-			right(v, ref.Fingerprint)
-			right(v, k.Thumbprint())
-			require.Equal(s.t, ref.State.Published(), published[v], v)
-		}
-	}
 }

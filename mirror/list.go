@@ -26,7 +26,8 @@ func (m *Mirror) ListVersions(ctx context.Context, kid string) (provider.KeyList
 	if err != nil {
 		return provider.KeyList{}, err
 	}
-	return w.versions(ctx, kid)
+	list, _, err = afresh(ctx, w, func(w view) (provider.KeyList, error) { return w.versions(ctx, kid) })
+	return list, err
 }
 
 // ListKeys implements [provider.Provider]. What the secondary holds and can't read, or why it can't be asked, is among the

@@ -7,12 +7,16 @@ import (
 	"github.com/hsmmirror/hsmmirror/internal/softhsm/softhsmtest"
 )
 
-const tokenLabel = "mirror"
+// The tokens of the tests: one that most share, and one that is written to by processes that are killed.
+const (
+	tokenLabel  = "mirror"
+	killedLabel = "killed"
+)
 
 // TestMain runs the test binary as another process that writes through a mirror, when it is told so.
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(victimVariable); dir != "" {
-		writeUntilKilled(dir, os.Getenv(victimPinVariable))
+	if to := os.Getenv(victimVariable); to != "" {
+		writeUntilKilled(to)
 	}
-	os.Exit(softhsmtest.Main(m, tokenLabel))
+	os.Exit(softhsmtest.Main(m, tokenLabel, killedLabel))
 }

@@ -20,7 +20,8 @@ func (m *Mirror) GetKey(ctx context.Context, kid string, version int) (provider.
 	if err != nil {
 		return provider.KeyRef{}, err
 	}
-	return w.key(ctx, kid, version)
+	ref, _, err = afresh(ctx, w, func(w view) (provider.KeyRef, error) { return w.key(ctx, kid, version) })
+	return ref, err
 }
 
 // PublicJWK implements [provider.Provider].
@@ -39,7 +40,7 @@ func (m *Mirror) PublicJWK(ctx context.Context, kid string, version int) (provid
 	if err != nil {
 		return provider.JWK{}, err
 	}
-	if k, err = w.jwk(ctx, kid, version); err == nil {
+	if k, w, err = afresh(ctx, w, func(w view) (provider.JWK, error) { return w.jwk(ctx, kid, version) }); err == nil {
 		w.keepJWK(Version{kid, version}, k)
 	}
 	return k, err
@@ -99,3 +100,26 @@ func (m *Mirror) instead(ctx context.Context, err error) (view, error) {
 	}
 	return view{}, err
 }
+
+// afresh returns what answer makes of w, and with which view. What is refused as damage may be what another process has changed since
+// the files were looked at, or is changing, because readers take no lock: answer is then asked again with a new look, for as
+// long as that tells something new, lookTries times at most.
+func afresh[T any](ctx context.Context, w view, answer func(view) (T, error)) (T, view, error) {
+	for try := 1; ; try++ {
+		v, err := answer(w)
+		if !errors.Is(err, provider.ErrTampered) || try == lookTries {
+			return v, w, err
+		}
+		w.m.state.look(ctx, true)
+		if w.m.state.current() == w.l {
+			return v, w, err
+		}
+		next, lerr := w.m.look(ctx, w.why)
+		if lerr != nil {
+			return v, w, lerr
+		}
+		w = next
+	}
+}
+
+const lookTries = 5

@@ -126,7 +126,7 @@ func (d *doctor) keys(seen hsm.TokenObjects) {
 			versions[provider.JWKKID(o.KID, o.Version)] = true
 			d.finding(o)
 		case hsm.StatusHalf:
-			d.warn("keys", "a service takes it away when it next creates or destroys that key", "%s %q is the rest of an operation that was cut off", className(o.Class), o.Label)
+			d.warn("keys", "hsmmirror token tidy takes it away; so does the next write to that key, after an hour", "%s %q is the rest of an operation that was cut off", className(o.Class), o.Label)
 		default:
 			foreign++
 		}

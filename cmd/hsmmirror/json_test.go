@@ -59,6 +59,7 @@ func TestJSONSchema(t *testing.T) {
 	fmt.Fprintf(&schema, "# token list\n%s", printed(t, func(a *app) error { return a.printSlots([]seenSlot{slot}) }))
 	fmt.Fprintf(&schema, "# token mechanisms\n%s", printed(t, func(a *app) error { return a.printMechanisms(*slot.slot.Token) }))
 	fmt.Fprintf(&schema, "# token objects\n%s", printed(t, func(a *app) error { return a.printObjects(fullObjects(t), false) }))
+	fmt.Fprintf(&schema, "# token tidy\n%s", printed(t, func(a *app) error { return a.printTidied([]hsm.Object{{KID: "ec", Version: 1}}) }))
 	fmt.Fprintf(&schema, "# mirror status\n%s", printed(t, func(a *app) error { return a.printStatus(fullStatus()) }))
 	fmt.Fprintf(&schema, "# mirror diff\n%s", printed(t, func(a *app) error { return a.printDrift([]driftJSON{{}}) }))
 	fmt.Fprintf(&schema, "# key rename\n%s", shape(t, marshal(t, renamedJSON{Before: []string{"old"}})))
