@@ -74,6 +74,7 @@ func TestABadRecordIsReportedAndHidesNothing(t *testing.T) {
 		{"null", func(t *testing.T, h hostile) { h.write(t, "null") }, "null"},
 		{"nested without end", func(t *testing.T, h hostile) { h.write(t, strings.Repeat("[", 100_000)) }, "exceeded max depth"},
 		{"a newer format", func(t *testing.T, h hostile) { h.edit(t, `"format": 1`, `"format": 2, "news": {}`) }, "format 2: want 1; a newer version"},
+		{"a newer format that begins with its news", func(t *testing.T, h hostile) { h.edit(t, `"format": 1`, `"news": {}, "format": 2`) }, "format 2: want 1; a newer version"},
 		{"no format", func(t *testing.T, h hostile) { h.edit(t, `"format": 1,`, "") }, "format 0: want 1"},
 		{"an unknown member", func(t *testing.T, h hostile) { h.edit(t, `"bits"`, `"colour": "red", "bits"`) }, `unknown member "colour"`},
 		{"a member in capitals", func(t *testing.T, h hostile) { h.edit(t, `"bits"`, `"Bits"`) }, `unknown member "Bits"`},

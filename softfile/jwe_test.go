@@ -74,6 +74,55 @@ func TestAChangedJWEDoesNotOpen(t *testing.T) {
 	require.ErrorIs(t, err, keywrap.ErrUnwrap)
 }
 
+func TestHeadersAtTheirBoundsAreTaken(t *testing.T) {
+	_, rest, _ := strings.Cut(sealed(t, jweHeader{Alg: algStoreKey, KID: "id"}), ".")
+	eight := b64.EncodeToString(random(8))
+	for name, header := range map[string]string{
+		"a key id of 64 bytes":    `{"alg":"A256KW","enc":"A256GCM","cty":"jwk+json","kid":"` + strings.Repeat("k", 64) + `"}`,
+		"the least of a password": `{"alg":"PBES2-HS512+A256KW","enc":"A256GCM","cty":"jwk+json","kid":"id","p2s":"` + eight + `","p2c":1000}`,
+		"the most of a password":  `{"alg":"PBES2-HS512+A256KW","enc":"A256GCM","cty":"jwk+json","kid":"id","p2s":"` + eight + `","p2c":10000000}`,
+	} {
+		_, err := parseJWE(b64.EncodeToString([]byte(header)) + "." + rest)
+		require.NoError(t, err, name)
+	}
+}
+
+// An export opens under a passphrase alone, and what stands in a store is none.
+func TestAnExportIsUnderAPassphrase(t *testing.T) {
+	_, err := parseSetJWE(sealed(t, jweHeader{Alg: algStoreKey, Cty: ctyJWKSet}))
+	require.ErrorContains(t, err, "want "+algPassphrase)
+	salted := jweHeader{Alg: algPassphrase, P2S: b64.EncodeToString(random(saltSize)), P2C: minIterations}
+	_, err = parseSetJWE(sealed(t, salted))
+	require.ErrorContains(t, err, "want A256GCM and jwk-set+json")
+	_, err = parseSetJWE("a.b")
+	require.Error(t, err)
+	salted.Cty = ctyJWKSet
+	_, err = parseSetJWE(sealed(t, salted))
+	require.NoError(t, err)
+}
+
+// The parts have their lengths, so that no byte can move from one to its neighbour.
+func TestPartsOfAWrongLengthAreRefused(t *testing.T) {
+	text := sealed(t, jweHeader{Alg: algStoreKey, KID: "id"})
+	for name, longer := range map[string]int{"key": 1, "IV": 2, "tag": 4} {
+		parts := strings.Split(text, ".")
+		b, err := b64.DecodeString(parts[longer])
+		require.NoError(t, err)
+		parts[longer] = b64.EncodeToString(append(b, 0))
+		_, err = parseJWE(strings.Join(parts, "."))
+		require.ErrorContains(t, err, "of the wrong length", name)
+		_, err = parseJWE(strings.Join(parts[:4], "."))
+		require.ErrorContains(t, err, "want 5")
+	}
+}
+
+func sealed(t *testing.T, h jweHeader) string {
+	t.Helper()
+	text, err := sealJWE(h, random(keySize), []byte("secret"))
+	require.NoError(t, err)
+	return text
+}
+
 func TestHeadersThatAreRefused(t *testing.T) {
 	text, err := sealJWE(jweHeader{Alg: algStoreKey, KID: "id"}, random(keySize), []byte("secret"))
 	require.NoError(t, err)
@@ -88,6 +137,9 @@ func TestHeadersThatAreRefused(t *testing.T) {
 		{"a member twice", `{"alg":"A256KW","alg":"A256KW","enc":"A256GCM","cty":"jwk+json","kid":"id"}`, `member "alg" twice`},
 		{"no key id", `{"alg":"A256KW","enc":"A256GCM","cty":"jwk+json"}`, "want a kid"},
 		{"a password's members without a password", `{"alg":"A256KW","enc":"A256GCM","cty":"jwk+json","kid":"id","p2c":1000}`, "want no p2s and p2c"},
+		{"a salt without a password", `{"alg":"A256KW","enc":"A256GCM","cty":"jwk+json","kid":"id","p2s":"` + salt + `"}`, "want no p2s and p2c"},
+		{"a key id of 65 bytes", `{"alg":"A256KW","enc":"A256GCM","cty":"jwk+json","kid":"` + strings.Repeat("k", 65) + `"}`, "want a kid of 1 to 64"},
+		{"a salt that is no base64url", `{"alg":"PBES2-HS512+A256KW","enc":"A256GCM","cty":"jwk+json","kid":"id","p2s":"` + salt + `=","p2c":1000}`, "want a p2s"},
 		{"a salt that is too short", `{"alg":"PBES2-HS512+A256KW","enc":"A256GCM","cty":"jwk+json","kid":"id","p2s":"AAAA","p2c":1000}`, "want a p2s"},
 		{"too few iterations", `{"alg":"PBES2-HS512+A256KW","enc":"A256GCM","cty":"jwk+json","kid":"id","p2s":"` + salt + `","p2c":999}`, "p2c of 1000 to"},
 		{"iterations for a year", `{"alg":"PBES2-HS512+A256KW","enc":"A256GCM","cty":"jwk+json","kid":"id","p2s":"` + salt + `","p2c":4000000000}`, "p2c of 1000 to"},

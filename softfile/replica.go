@@ -51,9 +51,6 @@ func replicaRecord(ref provider.KeyRef, spec provider.KeySpec, key provider.Pars
 		Label: spec.Label, Tags: spec.Tags, Created: ref.Created.UTC(), ActiveFrom: ref.ActiveFrom.UTC(), RetireAfter: seconds(ref.RetireAfter),
 		Imported: ref.Imported,
 	}
-	if rec.Created.IsZero() {
-		rec.Created = time.Now().UTC().Truncate(time.Second)
-	}
 	var err error
 	if rec.Public, rec.Fingerprint, err = publicFor(key); err != nil {
 		return nil, err
@@ -67,10 +64,16 @@ func replicaRecord(ref provider.KeyRef, spec provider.KeySpec, key provider.Pars
 // put stores a copy, or brings the copy that stands there up to date.
 func (c *change) put(rec *record, key provider.ParsedMaterial) error {
 	there, err := c.standing(rec)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case there == nil:
+	}
+	if rec.Created.IsZero() { // where it comes from nobody can tell
+		rec.Created = time.Now().UTC().Truncate(time.Second)
+		if there != nil {
+			rec.Created = there.rec.Created
+		}
+	}
+	if there == nil {
 		return c.create(rec, key)
 	}
 	return c.update(there, rec, key)

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -154,6 +156,49 @@ func TestACopyKeepsItsPrivateHalf(t *testing.T) {
 	require.NoError(t, second(s.PutVersion(t.Context(), ref, ed25519Public(t))))
 	require.NoError(t, second(s.ExportKey(t.Context(), "k", 3)))
 	require.NoError(t, second(s.Signer(t.Context(), "k", 3)))
+}
+
+// Whatever may differ in the description of a copy is brought up to date, in its file too; and what is the same is not written.
+func TestACopyIsBroughtUpToDate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := openedWith(t, Config{Dir: dir})
+		ref := provider.KeyRef{
+			KID: "k", Version: 1, Alg: provider.Ed25519, Bits: 256, Fingerprint: fingerprintOfZeros, Uses: provider.Ed25519.Uses(),
+			Export: provider.ExportNone, Tags: map[string]string{"a": "1"},
+		}
+		for name, change := range map[string]func(){
+			"first":        func() {},
+			"uses":         func() { ref.Uses = []provider.KeyUse{provider.UseVerify} },
+			"export":       func() { ref.Export = provider.ExportPublicOnly },
+			"label":        func() { ref.Label = "other" },
+			"tags":         func() { ref.Tags = map[string]string{"a": "2"} },
+			"created":      func() { ref.Created = time.Now().UTC().Add(-time.Hour) },
+			"active from":  func() { ref.ActiveFrom = time.Now().UTC().Add(-time.Minute) },
+			"retire after": func() { ref.RetireAfter = time.Minute },
+			"imported":     func() { ref.Imported = !ref.Imported },
+		} {
+			change()
+			require.NoError(t, second(s.PutVersion(t.Context(), ref, ed25519Public(t))), name)
+			before, err := os.Stat(filepath.Join(dir, "keys/k/1.json"))
+			require.NoError(t, err)
+			time.Sleep(time.Hour)
+			require.NoError(t, second(s.PutVersion(t.Context(), ref, ed25519Public(t))), name)
+			after, err := os.Stat(filepath.Join(dir, "keys/k/1.json"))
+			require.NoError(t, err)
+			require.True(t, os.SameFile(before, after), "%s: repeating it writes nothing, also where the time of creation is unknown", name)
+			for _, store := range []*Store{s, openedWith(t, Config{Dir: dir})} {
+				got, err := store.GetKey(t.Context(), "k", 1)
+				require.NoError(t, err)
+				want := ref
+				want.State, want.Provenance = got.State, got.Provenance
+				if ref.Created.IsZero() {
+					want.Created = got.Created
+				}
+				require.Equal(t, want, got, name)
+			}
+		}
+	})
 }
 
 func TestACopyOfASecretIsComparedUnderThePassphrase(t *testing.T) {
