@@ -135,6 +135,7 @@ func TestGenerationsGrow(t *testing.T) {
 			}
 			require.Equal(t, before.mirror, m.mirror)
 		}
+		require.Len(t, slices.Collect(m.ledger.published(m.issued)), i+1, "no key is left out of the set, after a restart either")
 		before = m
 		if i == 1 {
 			r = r.restart()
