@@ -68,7 +68,7 @@ func locate(objects []*object) (records []*located, damaged []unread) {
 		case o.problem != nil:
 			err = o.problem
 		case err == nil && r.KID != o.label:
-			err = damagedf("it holds the record of kid %q", r.KID)
+			err = misplaced(r)
 		}
 		if err != nil {
 			damaged = append(damaged, unread{o.label, fmt.Errorf("record in %s %s: %w", className(o.class), quote(o.label), err)})
@@ -78,6 +78,9 @@ func locate(objects []*object) (records []*located, damaged []unread) {
 	}
 	return records, damaged
 }
+
+// misplaced is the error for a record under another label than its kid.
+func misplaced(r *record) error { return damagedf("it holds the record of kid %q", r.KID) }
 
 // byVersion sorts records and keeps the furthest stage of each version. Two live records of one version with different
 // objects are a problem: neither is served, and both stay until the version is destroyed.
@@ -166,6 +169,26 @@ func (k *key) find(n int) (*version, error) {
 		return nil, errors.Join(errs...)
 	}
 	return nil, provider.NotFound(k.kid, n)
+}
+
+// latest returns what is known of the highest live version, whether its objects can be served or not: its record is enough to make the
+// next one. Errors as for find.
+func (k *key) latest() (*version, error) {
+	v, err := k.find(0)
+	if !errors.Is(err, provider.ErrTampered) {
+		return v, err
+	}
+	for _, r := range slices.Backward(k.records) {
+		if r.Stage == live {
+			return &version{located: r}, nil
+		}
+	}
+	return nil, err
+}
+
+// has tells whether the key has the problem, by its text.
+func (k *key) has(p problem) bool {
+	return k != nil && slices.ContainsFunc(k.problems, func(q problem) bool { return q.version == p.version && q.err.Error() == p.err.Error() })
 }
 
 // errs returns the problems without their versions.

@@ -33,6 +33,9 @@ func describe(o *object, owners map[string]*record) Object {
 	}
 	if o.isRecord() {
 		r, err := parseRecord(o.recordText())
+		if err == nil && r.KID != o.label {
+			err = misplaced(r)
+		}
 		if err != nil {
 			d.Status, d.Problem = StatusHalf, err.Error()
 			return d

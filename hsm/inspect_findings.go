@@ -31,6 +31,7 @@ const (
 	FindNoID          = "no_id"
 	FindNoPublic      = "no_public_half"
 	FindNoPrivate     = "no_private_half"
+	FindKeyGone       = "key_gone"      // of a record of ours: the key that it describes is not there
 	FindMismatch      = "halves_differ" // the objects of one CKA_ID are not of one pair
 	FindWeak          = "weak"
 	FindUndecodable   = "undecodable"
@@ -52,6 +53,7 @@ func findAll(t TokenObjects, now time.Time) {
 			o.found(FindHalf, "the rest of an operation that was cut off")
 		}
 		if o.raw.isRecord() {
+			s.findKey(o)
 			continue // it is no key that anyone uses
 		}
 		o.findProtection()

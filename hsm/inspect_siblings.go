@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/hsmmirror/hsmmirror/provider"
 )
 
 // siblings are the objects of one token by what ties them together.
@@ -69,6 +71,19 @@ func (s siblings) find(o *ObjectInfo, seesPrivate bool) {
 			o.found(FindNoPrivate, "no private key object has its ID")
 		}
 		s.compare(o, "CKO_CERTIFICATE")
+	}
+}
+
+// findKey looks for the private or secret key that a record of ours describes.
+func (s siblings) findKey(o *ObjectInfo) {
+	r, err := parseRecord(o.raw.recordText())
+	if err != nil || r.Stage != live || r.PublicOnly || o.Problem != "" {
+		return
+	}
+	if !slices.ContainsFunc(s.byID[r.ID], func(other *ObjectInfo) bool {
+		return (other.raw.class == ckoPrivateKey || other.raw.class == ckoSecretKey) && fits(r.Alg, other.raw.keyType)
+	}) {
+		o.found(FindKeyGone, "the %s key that it describes is gone", map[provider.KeyClass]string{provider.Symmetric: "secret", provider.Asymmetric: "private"}[r.Alg.Class()])
 	}
 }
 

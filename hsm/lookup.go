@@ -243,7 +243,7 @@ func (t *Token) assembleAll(ctx context.Context, k, known *key, objectsOf func(*
 			return err
 		case err != nil:
 			k.problems = append(k.problems, problem{r.Version, err})
-			t.cfg.Logger.Warn("key on the token left out", slog.String("kid", k.kid), slog.Int("version", r.Version), slog.Any("error", err))
+			t.tellLeftOut(k.kid, r.Version, err)
 		default:
 			k.versions = append(k.versions, v)
 		}
@@ -277,6 +277,17 @@ const (
 	keyLooks = 3
 	keyPause = 20 * time.Millisecond
 )
+
+// tellLeftOut logs that a version is not served, unless the index says the same of it already: each read of such a version looks at
+// the token again.
+func (t *Token) tellLeftOut(kid string, n int, err error) {
+	t.mu.RLock()
+	known := t.idx.keys[kid].has(problem{n, err})
+	t.mu.RUnlock()
+	if !known {
+		t.cfg.Logger.Warn("key on the token left out", slog.String("kid", kid), slog.Int("version", n), slog.Any("error", err))
+	}
+}
 
 // rebuildPublic finds out a public half whose object is missing, from the private key or a certificate beside it.
 func (t *Token) rebuildPublic(ctx context.Context, v *version, objects []*object) error {

@@ -23,7 +23,8 @@ func (t *Token) CreateKey(ctx context.Context, spec provider.KeySpec) (provider.
 	return t.first(ctx, spec, record{}, t.generate)
 }
 
-// RotateKey makes the next version of a key on the token.
+// RotateKey makes the next version of a key on the token, also if another program has spoilt or destroyed the objects of the
+// versions before it.
 func (t *Token) RotateKey(ctx context.Context, kid string, r provider.Rotation) (provider.KeyRef, error) {
 	if err := t.begin(ctx); err != nil {
 		return provider.KeyRef{}, err
@@ -32,11 +33,11 @@ func (t *Token) RotateKey(ctx context.Context, kid string, r provider.Rotation) 
 		return provider.KeyRef{}, err
 	}
 	return t.version(ctx, making{kid: kid, fill: t.generate, plan: func(k *key) (record, error) {
-		latest, err := k.find(0)
+		latest, err := k.latest()
 		if err != nil {
 			return record{}, err
 		}
-		if latest.private == nil {
+		if latest.PublicOnly {
 			return record{}, provider.Unsupportedf("rotate %q: it was imported without its private half", kid)
 		}
 		spec, windows, err := r.Normalize(latest.ref())

@@ -34,3 +34,18 @@ func (r *recorder) messages() []string {
 	}
 	return texts
 }
+
+// about counts the records that have an attribute of the given value.
+func (r *recorder) about(name, value string) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, record := range r.records {
+		record.Attrs(func(a slog.Attr) bool {
+			if a.Key == name && a.Value.String() == value {
+				n++
+			}
+			return true
+		})
+	}
+	return n
+}

@@ -39,6 +39,9 @@ func (m *Mirror) DestroyKey(ctx context.Context, kid string, version int) (provi
 	if err := m.destroyPrimary(ctx, d, version); err != nil {
 		return provider.Destruction{}, err
 	}
+	if len(d.versions) == 0 {
+		return provider.Destruction{}, provider.NotFound(kid, max(version, 0))
+	}
 	mirroring := m.bury(context.WithoutCancel(ctx), d)
 	return provider.Destruction{KID: kid, Versions: slices.Sorted(maps.Keys(d.versions)), Mirroring: &mirroring}, nil
 }
@@ -54,7 +57,7 @@ func validateDestroy(version int) error {
 type doomed struct {
 	kid       string
 	versions  map[int]provider.KeyRef
-	onPrimary bool // the primary holds one of them
+	onPrimary bool // the primary holds one of them, or may
 	mirroring *provider.Mirroring
 }
 
@@ -62,8 +65,11 @@ type doomed struct {
 func (m *Mirror) doomed(ctx context.Context, kid string, version int) (*doomed, error) {
 	d := &doomed{kid: kid, versions: map[int]provider.KeyRef{}}
 	list, err := askNow(ctx, m, func(ctx context.Context) (provider.KeyList, error) { return m.primary.ListVersions(ctx, kid) })
-	if err != nil && !errors.Is(err, provider.ErrNotFound) {
+	switch damaged := errors.Is(err, provider.ErrTampered); {
+	case err != nil && !damaged && !errors.Is(err, provider.ErrNotFound):
 		return nil, err
+	case damaged, len(list.Problems) > 0: // it may hold the version and not be able to serve it
+		d.onPrimary = true
 	}
 	meant := func(n int) bool { return version == provider.AllVersions || n == version }
 	for _, ref := range list.Keys {
@@ -74,7 +80,7 @@ func (m *Mirror) doomed(ctx context.Context, kid string, version int) (*doomed, 
 	if m.cfg.Mode != None {
 		m.addOrphans(ctx, d, meant)
 	}
-	if len(d.versions) == 0 {
+	if len(d.versions) == 0 && !d.onPrimary {
 		return nil, provider.NotFound(kid, max(version, 0))
 	}
 	return d, nil
@@ -126,7 +132,7 @@ func (m *Mirror) destroyPrimary(ctx context.Context, d *doomed, version int) err
 		return nil
 	}
 	undone := &intent{Owner: m.state.owner, Unsure: true}
-	if errors.Is(err, provider.ErrInvalid) || errors.Is(err, provider.ErrUnsupported) {
+	if errors.Is(err, provider.ErrInvalid) || errors.Is(err, provider.ErrUnsupported) || errors.Is(err, provider.ErrTampered) {
 		undone = nil // nothing was touched
 	}
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.SecondaryTimeout)

@@ -126,6 +126,9 @@ func (d *doctor) keys(seen hsm.TokenObjects) {
 			versions[provider.JWKKID(o.KID, o.Version)] = true
 			d.finding(o)
 		case hsm.StatusHalf:
+			if o.Problem != "" {
+				break // told below
+			}
 			d.warn("keys", "hsmmirror token tidy takes it away; so does the next write to that key, after an hour", "%s %q is the rest of an operation that was cut off", className(o.Class), o.Label)
 		default:
 			foreign++
@@ -148,7 +151,8 @@ var harmful = map[string]string{
 	hsm.FindDuplicateID:  "find out which tool made the other, and remove it",
 	hsm.FindMismatch:     "find out who changed it; it is not served",
 	hsm.FindUndecodable:  "find out who changed it; it is not served",
-	hsm.FindNoPublic:     "import the public half, or rotate the key",
+	hsm.FindNoPublic:     "rotate the key, or give it its public key object back",
+	hsm.FindKeyGone:      "rotate the key with --now: nothing signs until then",
 }
 
 func (d *doctor) finding(o hsm.ObjectInfo) {

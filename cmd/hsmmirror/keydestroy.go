@@ -54,13 +54,20 @@ would leave verifiers without a key.`,
 	return cmd
 }
 
-// toDestroy returns what name names. With all, name is a kid and nothing else.
+// toDestroy returns what name names. With all, name is a kid and nothing else. A version that is too damaged to be looked at can be
+// destroyed nevertheless.
 func toDestroy(ctx context.Context, p provider.Provider, name string, all bool) (kid string, version int, err error) {
 	if all {
 		n, err := findKID(ctx, p, name)
+		if errors.Is(err, provider.ErrTampered) {
+			err = nil
+		}
 		return n.kid, provider.AllVersions, err
 	}
 	n, err := find(ctx, p, name)
+	if kid, version, ok := provider.SplitJWKKID(name); ok && errors.Is(err, provider.ErrTampered) {
+		return kid, version, nil
+	}
 	if err == nil && n.version == 0 {
 		err = usagef(fmt.Sprintf("hsmmirror key destroy %s for the latest version, or %s --all-versions", n.ref.JWKKID(), n.kid),
 			"key %q: want one version, or --all-versions", n.kid)
