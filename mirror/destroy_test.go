@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"sync"
 	"testing"
@@ -62,6 +63,51 @@ func TestDestroyIsCarriedToTheSecondary(t *testing.T) {
 			r.primary.Plug()
 		})
 	}
+}
+
+// Writes of one kid take turns, and nobody waits for his turn longer than he wants to.
+func TestWritesWaitForTheirKIDByContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		ref := r.create(provider.KeySpec{KID: "k"})
+		material, err := provider.Material(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+		require.NoError(t, err)
+		unlock, err := r.kids.lock(t.Context(), "k")
+		require.NoError(t, err)
+		defer unlock()
+		spec := provider.KeySpec{KID: "k", Alg: provider.Ed25519}
+		for name, write := range map[string]func(ctx context.Context) error{
+			"CreateKey":  func(ctx context.Context) error { _, err := r.CreateKey(ctx, spec); return err },
+			"ImportKey":  func(ctx context.Context) error { _, err := r.ImportKey(ctx, spec, material); return err },
+			"RotateKey":  func(ctx context.Context) error { _, err := r.RotateKey(ctx, "k", provider.Rotation{}); return err },
+			"PutVersion": func(ctx context.Context) error { _, err := r.PutVersion(ctx, ref, material); return err },
+			"DestroyKey": func(ctx context.Context) error { _, err := r.DestroyKey(ctx, "k", 1); return err },
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			start := time.Now()
+			require.ErrorIs(t, write(ctx), context.DeadlineExceeded, name)
+			require.Equal(t, time.Second, time.Since(start), name)
+			cancel()
+		}
+		require.Equal(t, []string{"k.1"}, r.copies())
+	})
+}
+
+// In the mode none the secondary is not the mirror's to destroy in.
+func TestDestroyLeavesASecondaryAloneThatNothingIsCopiedTo(t *testing.T) {
+	r := newRig(t, Config{Mode: None})
+	for _, f := range []*providertest.Fake{r.primary, r.secondary} {
+		_, err := f.CreateKey(t.Context(), provider.KeySpec{KID: "both", Alg: provider.Ed25519})
+		require.NoError(t, err)
+	}
+	_, err := r.secondary.CreateKey(t.Context(), provider.KeySpec{KID: "theirs", Alg: provider.Ed25519})
+	require.NoError(t, err)
+	_, err = r.DestroyKey(t.Context(), "theirs", 1)
+	require.ErrorIs(t, err, provider.ErrNotFound)
+	_, err = r.DestroyKey(t.Context(), "both", 1)
+	require.NoError(t, err)
+	require.Equal(t, []string{"both.1", "theirs.1"}, r.copies())
+	require.Empty(t, r.Status().Pending)
 }
 
 func TestDestroyWhileThePrimaryIsDown(t *testing.T) {

@@ -44,8 +44,11 @@ func TestWindowsThatWouldBreakVerifiersAreRefused(t *testing.T) {
 	require.Equal(t, []string{"k.1", "k.2"}, r.copies(), "nothing was made where the windows were refused")
 	_, err := r.RotateKey(t.Context(), "k", provider.Rotation{Windows: &provider.Windows{}})
 	require.NoError(t, err, "a compromise is no time to spare verifiers")
-	_, err = New(providertest.NewFake(t), providertest.NewFake(t), Config{Verifiers: Verifiers{Cache: -1}})
-	require.ErrorIs(t, err, provider.ErrInvalid)
+	for _, negative := range []Verifiers{{Cache: -1}, {Lifetime: -1}, {Skew: -1}} {
+		_, err = New(providertest.NewFake(t), providertest.NewFake(t), Config{Verifiers: negative})
+		require.ErrorIs(t, err, provider.ErrInvalid)
+		require.ErrorContains(t, err, "no negative duration")
+	}
 }
 
 // Windows of the configuration stand in for a rotation's own; zero ones give the latest version only, as the original did.
