@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/term"
 
@@ -56,16 +57,35 @@ func readContext(ctx context.Context, r io.Reader, limit int64) ([]byte, error) 
 	}
 }
 
-// writeOutput writes b to the file, or to stdout if path is empty or "-".
+// writeOutput writes b to the file, or to stdout if path is empty or "-". A file that is there keeps its mode, and its content unless
+// all of b could be written.
 func (a *app) writeOutput(path string, b []byte, mode os.FileMode) error {
 	if path == "" || path == "-" {
 		_, err := a.out.Write(b)
 		return err
 	}
-	_, before := os.Lstat(path)
-	err := os.WriteFile(path, b, mode)
-	if err != nil && errors.Is(before, fs.ErrNotExist) {
-		_ = os.Remove(path) // half of it is no use; if it was not made, there is nothing to remove
+	switch info, err := os.Lstat(path); {
+	case err == nil && !info.Mode().IsRegular():
+		return os.WriteFile(path, b, mode) // a device, a pipe or a link, which stays what it is
+	case err == nil:
+		mode = info.Mode().Perm()
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), ".hsmmirror-*")
+	if errors.Is(err, fs.ErrPermission) {
+		return os.WriteFile(path, b, mode) // a file of ours in a directory of others
+	}
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(b)
+	if err == nil {
+		err = file.Chmod(mode)
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(file.Name()))
 	}
 	return err
 }

@@ -76,7 +76,7 @@ func (f *exportFlags) encode(ctx context.Context, ref provider.KeyRef, secret []
 	case ref.Alg.Class() == provider.Symmetric:
 		return nil, usagef("hsmmirror store export --set-passphrase-source encrypts whole keystores", "%q is symmetric: PKCS #8 holds private keys only", ref.KID)
 	}
-	source, err := secretSource(ctx, "key-passphrase-source", f.passphraseSource, "passphrase of the exported key")
+	source, err := newSecretSource(ctx, "key-passphrase-source", f.passphraseSource, "passphrase of the exported key")
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"io"
 	"io/fs"
@@ -143,7 +144,11 @@ func (a *app) openKeystore(ctx context.Context) (*softfile.Store, error) {
 	cfg := softfile.Config{Dir: o.store}
 	if o.passphraseSource != "" {
 		var err error
-		if cfg.Passphrase, err = secretSource(ctx, "passphrase-source", o.passphraseSource, "passphrase of keystore "+o.store); err != nil {
+		ask := secretSource
+		if a.makes && missing(filepath.Join(o.store, keystoreKey)) {
+			ask = newSecretSource
+		}
+		if cfg.Passphrase, err = ask(ctx, "passphrase-source", o.passphraseSource, "passphrase of keystore "+o.store); err != nil {
 			return nil, err
 		}
 	}
@@ -196,6 +201,29 @@ func secretSource(ctx context.Context, flag, spec, what string) (provider.Secret
 	}
 	secret, err := secretsource.Prompt(printable(what))(ctx)
 	return func(context.Context) (provider.Secret, error) { return provider.NewSecret(secret.Expose()), nil }, err
+}
+
+// newSecretSource is secretSource for a secret that nothing knows yet: a prompt asks twice, because a mistake would show only when the
+// secret is needed.
+func newSecretSource(ctx context.Context, flag, spec, what string) (provider.SecretSource, error) {
+	source, err := secretSource(ctx, flag, spec, what)
+	if err != nil || spec != "prompt" {
+		return source, err
+	}
+	again, err := secretsource.Prompt(printable(what) + ", again")(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer again.Wipe()
+	first, err := source(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer first.Wipe()
+	if subtle.ConstantTimeCompare(first.Expose(), again.Expose()) != 1 {
+		return nil, usagef("", "%s: the two answers differ", printable(what))
+	}
+	return source, nil
 }
 
 func isPKCS11(uri string) bool {

@@ -34,12 +34,12 @@ func (a *app) withKeystore(ctx context.Context, f func(context.Context, *softfil
 	return f(ctx, s)
 }
 
-// setPassphrase returns the source that --set-passphrase-source names; nil if it names none.
-func setPassphrase(ctx context.Context, spec string) (provider.SecretSource, error) {
+// setPassphrase returns the source that --set-passphrase-source names, by secretSource or newSecretSource; nil if it names none.
+func setPassphrase(ctx context.Context, spec string, ask func(ctx context.Context, flag, spec, what string) (provider.SecretSource, error)) (provider.SecretSource, error) {
 	if spec == "" {
 		return nil, nil
 	}
-	return secretSource(ctx, "set-passphrase-source", spec, "passphrase of the encrypted set")
+	return ask(ctx, "set-passphrase-source", spec, "passphrase of the encrypted set")
 }
 
 // noteLeft takes notice of what did not move.

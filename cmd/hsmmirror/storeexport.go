@@ -28,7 +28,7 @@ What is not in the set is named on stderr, and the exit code is 3.`,
 		Args: args(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withKeystore(cmd.Context(), func(ctx context.Context, s *softfile.Store) error {
-				source, err := setPassphrase(ctx, passphrase)
+				source, err := setPassphrase(ctx, passphrase, newSecretSource)
 				if err != nil {
 					return err
 				}

@@ -61,7 +61,7 @@ func (a *app) intake(ctx context.Context, in, passphrase, original string) (func
 			return s.ImportOriginal(ctx, original)
 		}, nil
 	}
-	source, err := setPassphrase(ctx, passphrase)
+	source, err := setPassphrase(ctx, passphrase, secretSource)
 	if err != nil {
 		return nil, err
 	}
