@@ -317,6 +317,14 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+// With a pin nothing is unauthenticated, and so nothing is refused for that.
+func TestAPinIsWhatAuthenticates(t *testing.T) {
+	s := newScene(t)
+	kids, err := s.innocent(s.read(Config{RefuseUnauthenticated: true}))
+	require.NoError(t, err)
+	require.Len(t, kids, 3)
+}
+
 // Without a pin the same files are served, and say that nothing vouches for them; or they are refused.
 func TestWithoutAPin(t *testing.T) {
 	s := newScene(t)

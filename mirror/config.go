@@ -120,7 +120,7 @@ func (c Config) normalize() (Config, error) {
 		return c, provider.Invalidf("stale after %v, refuse after %v, reconcile every %v: a manifest would be refused before it is stale, or before the next is signed",
 			c.StaleAfter, c.RefuseAfter, c.ReconcileEvery)
 	}
-	if c.Pin != "" && (!isThumbprint(c.Pin)) {
+	if !isThumbprint(c.Pin) {
 		return c, provider.Invalidf("manifest pin of %d characters: want the 43 of a SHA-256 thumbprint in base64url", len(c.Pin))
 	}
 	if c.Pin != "" && c.ManifestDir == "" {

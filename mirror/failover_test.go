@@ -281,30 +281,36 @@ func TestBackoffStartsAgainAfterAnAnswer(t *testing.T) {
 
 // A secondary that answers with another key than it was asked for is not believed.
 func TestSecondaryMixesUpItsKeys(t *testing.T) {
-	a := newRig(t, Config{})
-	a.create(provider.KeySpec{KID: "k"})
-	a.create(provider.KeySpec{KID: "other"})
-	require.NoError(t, a.Close())
-	primary := a.primary.Reopen()
-	m, err := New(primary, &mixedUp{a.secondary.Reopen()}, Config{}) // a mirror that has not heard of any thumbprint
-	require.NoError(t, err)
-	defer m.Close()
-	primary.Unplug()
-	_, err = m.GetKey(t.Context(), "k", 1)
-	require.ErrorIs(t, err, provider.ErrTampered)
-	_, err = m.PublicJWK(t.Context(), "k", 1)
-	require.ErrorIs(t, err, provider.ErrTampered)
+	for _, answer := range []Version{{"other", 1}, {"k", 2}} {
+		a := newRig(t, Config{})
+		a.create(provider.KeySpec{KID: "k"})
+		a.rotate("k")
+		a.create(provider.KeySpec{KID: "other"})
+		require.NoError(t, a.Close())
+		primary := a.primary.Reopen()
+		m, err := New(primary, &mixedUp{a.secondary.Reopen(), answer}, Config{}) // a mirror that has not heard of any thumbprint
+		require.NoError(t, err)
+		defer m.Close()
+		primary.Unplug()
+		_, err = m.GetKey(t.Context(), "k", 1)
+		require.ErrorIs(t, err, provider.ErrTampered)
+		_, err = m.PublicJWK(t.Context(), "k", 1)
+		require.ErrorIs(t, err, provider.ErrTampered)
+	}
 }
 
-// mixedUp is a store that takes every key for "other".
-type mixedUp struct{ provider.Provider }
-
-func (m *mixedUp) GetKey(ctx context.Context, _ string, version int) (provider.KeyRef, error) {
-	return m.Provider.GetKey(ctx, "other", version)
+// mixedUp is a store that takes every key for one.
+type mixedUp struct {
+	provider.Provider
+	answer Version
 }
 
-func (m *mixedUp) PublicJWK(ctx context.Context, _ string, version int) (provider.JWK, error) {
-	return m.Provider.PublicJWK(ctx, "other", version)
+func (m *mixedUp) GetKey(ctx context.Context, _ string, _ int) (provider.KeyRef, error) {
+	return m.Provider.GetKey(ctx, m.answer.KID, m.answer.Version)
+}
+
+func (m *mixedUp) PublicJWK(ctx context.Context, _ string, _ int) (provider.JWK, error) {
+	return m.Provider.PublicJWK(ctx, m.answer.KID, m.answer.Version)
 }
 
 func TestBreakerHearsOutagesOnly(t *testing.T) {

@@ -255,6 +255,63 @@ func testUnwritableState(t *testing.T, plain bool) {
 	require.NoError(t, err)
 }
 
+// What was only wanted is not there if it can't be written; what happened is, and stands in the file as soon as that is possible.
+func TestAChangeThatCannotBeWritten(t *testing.T) {
+	var full atomic.Bool
+	dir := tempDir(t)
+	s, err := openState(dir, func(op fileops.Op) error {
+		if full.Load() && op.Kind == fileops.OpWrite {
+			return os.ErrPermission
+		}
+		return nil
+	}, &reader{}, nil)
+	require.NoError(t, err)
+	destroy := func(kid string) func(*ledger) {
+		return func(l *ledger) { l.set(Version{kid, 1}, entry{Destroyed: time.Unix(1, 0).UTC()}) }
+	}
+	full.Store(true)
+	require.ErrorIs(t, s.update(t.Context(), destroy("wanted")), provider.ErrUnavailable)
+	require.ErrorIs(t, s.note(t.Context(), destroy("happened")), provider.ErrUnavailable)
+	require.ErrorIs(t, s.note(t.Context(), destroy("too")), provider.ErrUnavailable)
+	require.False(t, s.current().destroyed("wanted", 1))
+	require.True(t, s.current().destroyed("happened", 1))
+	full.Store(false)
+	require.NoError(t, s.update(t.Context(), destroy("later")))
+	require.Empty(t, s.unsaved)
+	require.NoError(t, s.close())
+
+	again, err := openState(dir, nil, &reader{}, nil)
+	require.NoError(t, err)
+	for kid, want := range map[string]bool{"wanted": false, "happened": true, "too": true, "later": true} {
+		require.Equal(t, want, again.current().destroyed(kid, 1), kid)
+	}
+	require.NoError(t, again.close())
+}
+
+// Who wants a change does not wait for it for ever; what has happened is noted, however long that takes.
+func TestAChangeWhoseCallerIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := openState(tempDir(t), nil, &reader{}, nil)
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		s.turn <- struct{}{}
+		require.ErrorIs(t, s.update(ctx, func(*ledger) { panic("made") }), context.Canceled)
+		noted := false
+		go func() {
+			_ = s.note(ctx, func(l *ledger) { l.set(Version{"k", 1}, entry{Destroyed: time.Now()}) })
+			noted = true
+		}()
+		synctest.Wait()
+		require.False(t, noted)
+		<-s.turn
+		synctest.Wait()
+		require.True(t, noted)
+		require.True(t, s.current().destroyed("k", 1))
+		require.NoError(t, s.close())
+	})
+}
+
 func FuzzDecodeState(f *testing.F) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	l := newLedger()

@@ -68,7 +68,7 @@ func TestConfigurationsThatMakeNoSense(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"a pin that is no thumbprint":                {ManifestDir: "x", Pin: "short"},
 		"a pin and nothing to hold against it":       {Pin: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},
-		"refused before it is stale":                 {StaleAfter: 2 * time.Hour, RefuseAfter: time.Hour},
+		"refused before it is stale":                 {StaleAfter: 3 * time.Hour, RefuseAfter: 2 * time.Hour},
 		"refused before the next manifest is signed": {StaleAfter: time.Minute, RefuseAfter: time.Hour, ReconcileEvery: time.Hour},
 		"a time between passes that is below 0":      {ReconcileEvery: -time.Hour},
 	} {
