@@ -89,6 +89,7 @@ func support(alg provider.KeyAlg, q quirks, mechanisms map[uint]mechanismInfo) p
 func (q quirks) unusable(alg provider.KeyAlg, n need, mechanisms map[uint]mechanismInfo) string {
 	_, uses := mechanisms[n.use]
 	_, creates := mechanisms[n.create]
+	_, raw := mechanisms[ckmRSAX509]
 	switch {
 	case !uses:
 		return mechanismName(n.use)
@@ -98,6 +99,10 @@ func (q quirks) unusable(alg provider.KeyAlg, n need, mechanisms map[uint]mechan
 		return "C_GenerateKey, though it lists " + mechanismName(n.use)
 	case alg == provider.ECDSAP521SHA512 && q.noP521:
 		return "P-521, though it lists " + mechanismName(n.use)
+	case alg == provider.Ed25519 && q.noEdDSA:
+		return "a signature by " + mechanismName(n.use) + " that says how long it is"
+	case alg == provider.RSAOAEPSHA256 && q.oaepSHA1Only && !raw:
+		return mechanismName(ckmRSAX509) + ", which its " + mechanismName(n.use) + " with SHA-1 alone does not replace"
 	case alg == provider.AES256GCM && q.noGCMEncrypt:
 		return "an encryption by " + mechanismName(n.use) + " that says how long its answer is"
 	}

@@ -57,7 +57,7 @@ func (d *decrypter) DecryptContext(ctx context.Context, ciphertext []byte, opts 
 		switch {
 		case refusesParameters(err):
 			d.t.rawOAEP.Store(true)
-		case !tooSmall(err):
+		case !tooSmall(err) && !(q.noEmptyOAEP && err != nil):
 			return plain, oaepVerdict(err)
 		}
 	}

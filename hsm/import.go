@@ -43,11 +43,24 @@ func (t *Token) store(ctx context.Context, r record, m provider.ParsedMaterial) 
 	if err := t.storePrivate(ctx, r, q, m); err != nil {
 		return err
 	}
+	return importError(r, t.storePublic(ctx, r, q, m))
+}
+
+// storePublic stores the public key, if there is one. PKCS#11 v3.0 wraps the points of the 25519 curves and v3.1 does not, and a
+// module may take those of one of them alone, whatever version it names: one that refuses a wrapped point is given a bare one.
+func (t *Token) storePublic(ctx context.Context, r record, q quirks, m provider.ParsedMaterial) error {
 	public, err := importPublic(r, q, m)
-	if err == nil && public != nil {
-		err = t.link.create(ctx, public)
+	if err != nil || public == nil {
+		return err
 	}
-	return importError(r, err)
+	err = t.link.create(ctx, public)
+	if !refused(err) || r.Alg.KeyType() != "OKP" || q.barePoints {
+		return err
+	}
+	if public, err = importPublic(r, q.and(quirks{barePoints: true}), m); err != nil {
+		return err
+	}
+	return t.link.create(ctx, public)
 }
 
 // storePrivate stores the private or secret key, if there is one: by C_CreateObject, or, where the token refuses that, wrapped.
@@ -143,5 +156,8 @@ func importPublic(r record, q quirks, m provider.ParsedMaterial) ([]attribute, e
 		return append(template, attribute{ckaModulus, modulus}, attribute{ckaPublicExponent, exponent}), nil
 	}
 	params, point, err := encodeECPublic(m.Public)
+	if r.Alg.KeyType() == "OKP" && q.barePoints && err == nil {
+		_, point, err = pointOf(m.Public)
+	}
 	return append(template, attribute{ckaECParams, params}, attribute{ckaECPoint, point}), err
 }

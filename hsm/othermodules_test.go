@@ -3,13 +3,16 @@
 package hsm
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/miekg/pkcs11"
 	"github.com/stretchr/testify/require"
 
 	"github.com/hsmmirror/hsmmirror/internal/softhsm/softhsmtest"
@@ -151,4 +154,67 @@ func names(calls []spiedCall) []string {
 		all = append(all, c.name)
 	}
 	return all
+}
+
+// PKCS#11 v3.0 wraps the points of Ed25519 and X25519 and v3.1 does not. NSS refuses a wrapped one, openCryptoki without saying why.
+func TestATokenIsGivenPointsAsItTakesThem(t *testing.T) {
+	ctx := context.Background()
+	wrapped := func(template []attribute) bool {
+		return slices.ContainsFunc(template, func(a attribute) bool {
+			b, _ := a.value.([]byte)
+			return a.typ == ckaECPoint && len(b) > 32
+		})
+	}
+	tests := []struct {
+		name  string
+		quirk func(*TokenInfo)
+		code  uint // for a wrapped point
+	}{
+		{"the token says that it does not take a wrapped one", func(*TokenInfo) {}, 0xD1},                 // CKR_TEMPLATE_INCONSISTENT
+		{"the module is known not to", func(i *TokenInfo) { i.Manufacturer, i.Model = "IBM", "Soft" }, 6}, // CKR_FUNCTION_FAILED
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			token, d := openDetour(t)
+			d.info = tt.quirk
+			d.onCreate = func(template []attribute) error {
+				if wrapped(template) {
+					return &Error{Call: "C_CreateObject", Code: tt.code}
+				}
+				return nil
+			}
+			ref, err := token.ImportKey(ctx, provider.KeySpec{Alg: provider.Ed25519}, outsideKey(t, provider.Ed25519))
+			require.NoError(t, err) // which means that the pair was proved
+			requireGoodSignature(t, token, ref)
+			_, err = token.DestroyKey(ctx, ref.KID, provider.AllVersions)
+			require.NoError(t, err)
+		})
+	}
+}
+
+// wolfPKCS11 shows the first ten objects of a search, unless it was built otherwise, and does not say that there are more. A key that is
+// not shown must not count as gone.
+func TestASearchThatMayBeCutShortIsRefused(t *testing.T) {
+	c := open(t, otherToken).link.(*conn)
+	err := c.do(t.Context(), func(m *member, s pkcs11.SessionHandle) error {
+		fill := func(n int) { // with objects of the session, which are gone with it
+			all, err := c.searchIn(s, nil)
+			require.NoError(t, err)
+			for range n - len(all) {
+				_, err := c.p11.CreateObject(s, toAttributes([]attribute{{ckaClass, uint(ckoData)}, {ckaToken, false}, {ckaPrivate, true}}))
+				require.NoError(t, err)
+			}
+		}
+		limited := &member{info: wolf}
+		fill(10)
+		require.NoError(t, c.whole(m, s, 10), "SoftHSM2 shows all there are")
+		require.NoError(t, c.whole(limited, s, 9))
+		err := c.whole(limited, s, 10)
+		require.ErrorIs(t, err, provider.ErrUnsupported)
+		require.ErrorContains(t, err, "WP11_FIND_MAX")
+		fill(11)
+		require.NoError(t, c.whole(limited, s, 10), "a build that shows more of the whole token shows all of a search, too")
+		return errAbandoned // the session is closed
+	})
+	require.ErrorIs(t, err, errAbandoned)
 }

@@ -50,6 +50,14 @@ type quirks struct {
 	// wrapsNoEdwards: C_WrapKey and C_UnwrapKey refuse its CKK_EC_EDWARDS keys. Those that may be exported are made with
 	// CKA_SENSITIVE false, and read.
 	wrapsNoEdwards bool
+	// noEdDSA: it asks for a buffer longer than the signature, and then refuses it for its length (CKR_ARGUMENTS_BAD).
+	noEdDSA bool
+	// barePoints: it takes the points of the 25519 curves bare (PKCS#11 v3.1), and does not say so when it refuses a wrapped one.
+	barePoints bool
+	// shortSearch is how many objects a search shows, however many match; 0: all. A build may show more, which tells it apart.
+	shortSearch int
+	// noEmptyOAEP: it takes an OAEP ciphertext of an empty message for a wrong one. The padding is then removed in this process.
+	noEmptyOAEP bool
 }
 
 // quirkTable says which module has which quirks: by what its tokens say of themselves, which also comes through p11-kit, or by what
@@ -67,9 +75,9 @@ var quirkTable = []struct {
 		"its OAEP is hard-wired to SHA-1; it knows no Montgomery keys; when two processes store an object at once, it may show neither the other's; it stores an object attribute by attribute; C_WrapKey and C_UnwrapKey refuse Ed25519 and X25519",
 	},
 	{
-		"NSS softokn", "3.87.1", func(t TokenInfo) bool { return t.Manufacturer == "Mozilla Foundation" },
-		quirks{writersInTurn: true, noGCMEncrypt: true, maxGeneratedSecret: 2048},
-		"threads that change its database at once lock each other out for ever; its size query for AES-GCM forgets the tag; its generator stops at 256 bytes",
+		"NSS softokn", "3.87.1, 3.132", func(t TokenInfo) bool { return t.Manufacturer == "Mozilla Foundation" },
+		quirks{writersInTurn: true, noGCMEncrypt: true, noEdDSA: true, maxGeneratedSecret: 2048},
+		"threads that change its database at once lock each other out for ever; its size query for AES-GCM forgets the tag, and that for Ed25519 gives the length of its longest ECDSA signature; its generator stops at 256 bytes",
 	},
 	{
 		"tpm2-pkcs11", "1.9.0", func(t TokenInfo) bool { return t.Library == "TPM2.0 Cryptoki" || t.behindP11Kit() && t.likeTPM2() },
@@ -83,9 +91,15 @@ var quirkTable = []struct {
 			"the TPM wants a NUL at the end of an OAEP label",
 	},
 	{
-		"openCryptoki", "3.8.1", func(t TokenInfo) bool { return t.Library == "Meta PKCS11 LIBRARY" || t.Model == "IBM SoftTok" },
-		quirks{maxGeneratedSecret: 2048, noOAEPLabel: true, oneCallAtATime: true, writersInTurn: true},
-		"its generator stops at 256 bytes; it takes no OAEP label; a search beside a thread that makes or destroys objects crashes the process",
+		"openCryptoki", "3.8.1, 3.27", TokenInfo.likeOpenCryptoki,
+		quirks{maxGeneratedSecret: 2048, noOAEPLabel: true, oneCallAtATime: true, writersInTurn: true, barePoints: true, wrapsNoEdwards: true},
+		"its generator stops at 256 bytes; it takes no OAEP label; a search beside a thread that makes or destroys objects crashes the process; " +
+			"a wrapped point of Ed25519 or X25519 is CKR_FUNCTION_FAILED, and what C_WrapKey gives of these keys is no PKCS #8 of theirs",
+	},
+	{
+		"wolfPKCS11", "2.1, built from source", func(t TokenInfo) bool { return t.Manufacturer == "wolfpkcs11" },
+		quirks{shortSearch: 10, noEmptyOAEP: true, writersInTurn: true},
+		"WP11_FIND_MAX is 10 if the build does not say otherwise, and C_FindObjects stops there without a word; a decryption that gives no bytes is CKR_FUNCTION_FAILED; its store is written as a whole",
 	},
 	{
 		"p11-kit", "0.24.1", TokenInfo.behindP11Kit,
@@ -96,6 +110,12 @@ var quirkTable = []struct {
 
 // behindP11Kit tells whether the module is one of p11-kit's: its remoting, or the proxy of all configured modules.
 func (t TokenInfo) behindP11Kit() bool { return t.LibraryManufacturer == "PKCS#11 Kit" }
+
+// likeOpenCryptoki tells whether a token is one of openCryptoki's, which changed its names in between.
+func (t TokenInfo) likeOpenCryptoki() bool {
+	library := t.Library == "Meta PKCS11 LIBRARY" || t.Library == "openCryptoki"
+	return library || t.Model == "IBM SoftTok" || t.Manufacturer == "IBM" && t.Model == "Soft"
+}
 
 // likeTPM2 tells whether a token may be one of tpm2-pkcs11. They bear the name of the TPM's maker; their serial number and session
 // limit are all that is the same on each. A token that is taken for one by mistake is refused some of what it can do.
@@ -132,6 +152,10 @@ func (q quirks) and(r quirks) quirks {
 		noOAEPLabel:         q.noOAEPLabel || r.noOAEPLabel,
 		fewUses:             q.fewUses || r.fewUses,
 		wrapsNoEdwards:      q.wrapsNoEdwards || r.wrapsNoEdwards,
+		noEdDSA:             q.noEdDSA || r.noEdDSA,
+		barePoints:          q.barePoints || r.barePoints,
+		shortSearch:         max(q.shortSearch, r.shortSearch),
+		noEmptyOAEP:         q.noEmptyOAEP || r.noEmptyOAEP,
 		maxGeneratedSecret:  max(q.maxGeneratedSecret, r.maxGeneratedSecret),
 	}
 }

@@ -15,6 +15,8 @@ var (
 	nss        = TokenInfo{Manufacturer: "Mozilla Foundation", Library: "NSS Internal Crypto Services"}
 	tpm2       = TokenInfo{Manufacturer: "IBM", Library: "TPM2.0 Cryptoki"}
 	ock        = TokenInfo{Manufacturer: "IBM Corp.", LibraryManufacturer: "IBM", Library: "Meta PKCS11 LIBRARY"}
+	ock327     = TokenInfo{Manufacturer: "IBM", Model: "Soft", LibraryManufacturer: "IBM", Library: "openCryptoki"}
+	wolf       = TokenInfo{Manufacturer: "wolfpkcs11", Model: "wolfpkcs11", LibraryManufacturer: "wolfpkcs11", Library: "Implementation using wolfCrypt"}
 )
 
 func TestQuirksAreThoseOfAllRowsThatFit(t *testing.T) {
@@ -26,6 +28,7 @@ func TestQuirksAreThoseOfAllRowsThatFit(t *testing.T) {
 	require.Equal(t, quirksOf(softHSM2), remote, "and those of the token behind it")
 	for _, direct := range []TokenInfo{
 		{Manufacturer: "IBM Corp.", Model: "IBM SoftTok", Serial: "123", Library: "Meta PKCS11 LIBRARY"},
+		{Manufacturer: "IBM", Model: "Soft", Library: "openCryptoki"},
 		{Manufacturer: "STMicro", Serial: "0000000000000000", maxSessions: 1024, Library: "TPM2.0 Cryptoki"},
 		{Manufacturer: "Mozilla Foundation", Serial: "0000000000000000", Library: "NSS Internal Crypto Services"},
 	} {
@@ -33,6 +36,7 @@ func TestQuirksAreThoseOfAllRowsThatFit(t *testing.T) {
 		behind.LibraryManufacturer, behind.Library = "PKCS#11 Kit", "PKCS#11 Kit Proxy Module"
 		require.Equal(t, quirksOf(direct).and(quirks{oneCallAtATime: true}), quirksOf(behind), "p11-kit hides the name of the library: %+v", direct)
 	}
+	require.Equal(t, quirksOf(ock), quirksOf(ock327), "it changed its names between 3.8 and 3.27")
 	require.Zero(t, quirksOf(TokenInfo{Serial: "0000000000000000", maxSessions: 1024}), "only behind p11-kit has a TPM to be guessed")
 	for _, row := range quirkTable {
 		require.NotZero(t, row.quirks, row.module)
@@ -48,6 +52,7 @@ func TestSupportOnModulesThatListWhatTheyCannotDo(t *testing.T) {
 		everything[n.create], everything[n.use] = mechanismInfo{}, mechanismInfo{}
 	}
 	delete(everything, ckmECMontgomeryKeyPairGen)
+	require.NotContains(t, everything, uint(ckmRSAX509))
 	tests := []struct {
 		name   string
 		token  TokenInfo
@@ -57,6 +62,10 @@ func TestSupportOnModulesThatListWhatTheyCannotDo(t *testing.T) {
 		text   string // of Missing
 	}{
 		{"NSS does not encrypt by AES-GCM", nss, provider.AES256GCM, false, false, "an encryption by CKM_AES_GCM that says how long its answer is"},
+		{"NSS does not sign by Ed25519", nss, provider.Ed25519, false, false, "a signature by CKM_EDDSA that says how long it is"},
+		{"OAEP on SoftHSM2 wants the raw RSA step, which slots.mechanisms may forbid", softHSM2, provider.RSAOAEPSHA256, false, false,
+			"CKM_RSA_X_509, which its CKM_RSA_PKCS_OAEP with SHA-1 alone does not replace"},
+		{"OAEP elsewhere does without", nss, provider.RSAOAEPSHA256, true, true, ""},
 		{"NSS makes HMAC keys", nss, provider.HMACSHA256, true, true, ""},
 		{"ECDH says nothing of Montgomery curves", nss, provider.X25519, false, false, "CKM_EC_MONTGOMERY_KEY_PAIR_GEN"},
 		{"SoftHSM2 makes X25519 keys as Edwards ones", softHSM2, provider.X25519, true, true, ""},

@@ -59,12 +59,30 @@ func (c *conn) search(ctx context.Context, match []attribute) ([]pkcs11.ObjectHa
 		if handles, err = c.searchIn(s, toAttributes(match)); err != nil {
 			return err
 		}
+		if err := c.whole(m, s, len(handles)); err != nil {
+			return err
+		}
 		return c.there(m, s)
 	})
 	if err != nil {
 		return nil, 0, err
 	}
 	return handles, epoch, nil
+}
+
+// whole returns provider.ErrUnsupported if a search with n matches may have been cut short (quirks.shortSearch): a key that is not shown
+// would count as gone. A module that shows more objects than that of the whole token is not of the kind.
+func (c *conn) whole(m *member, s pkcs11.SessionHandle, n int) error {
+	most := quirksOf(m.info).shortSearch
+	if most == 0 || n != most {
+		return nil
+	}
+	all, err := c.searchIn(s, nil)
+	if err == nil && len(all) == most {
+		err = provider.Unsupportedf("search token %s: the module shows %d objects and no more, so that some may be missing: want it built with a larger limit (WP11_FIND_MAX of wolfPKCS11)",
+			quote(m.info.Label), most)
+	}
+	return err
 }
 
 func (c *conn) searchIn(s pkcs11.SessionHandle, match []*pkcs11.Attribute) (all []pkcs11.ObjectHandle, err error) {
