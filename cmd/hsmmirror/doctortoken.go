@@ -48,7 +48,11 @@ func (d *doctor) capabilities(s seenSlot) {
 	if len(lack) > 0 {
 		text += "; it does not give " + strings.Join(lack, ", ")
 	}
-	d.ok("algorithms", "%s", text)
+	if len(have) == 0 {
+		d.failed("algorithms", "choose another token, or have its mechanisms allowed", "%s", text)
+	} else {
+		d.ok("algorithms", "%s", text)
+	}
 	const wanted = hsm.DefaultSessions + 2
 	if most := s.slot.Token.MaxRWSessions; most > 0 && most < wanted {
 		d.warn("sessions", "expect less speed", "the token has %d sessions: a service takes up to %d", most, wanted)
