@@ -3,6 +3,7 @@ package hsm
 import (
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ type Config struct {
 
 	Label  string // CKA_LABEL of the token
 	Serial string // its serial number
-	Slot   *uint  // its slot ID
+	Slot   *uint  // its slot ID; counts until the token was found: after that it is found again by label and serial number
 	// Manufacturer and Model, where given, must match too; they select no token by themselves.
 	Manufacturer, Model string
 
@@ -140,10 +141,14 @@ func (c Config) name() string {
 	return "slot " + utoa(*c.Slot)
 }
 
-// again returns c for the token that it has selected before, and no other. A serial number alone does not tell the tokens of some
-// modules apart: tpm2-pkcs11 and openCryptoki give each the same one.
+// again returns c for the token that it has selected before, and no other. Its slot number may have moved, and another token may have it
+// now. A serial number alone does not tell the tokens of some modules apart: tpm2-pkcs11 and openCryptoki give each the same one; where
+// the label does not either, the slot number goes on to count.
 func (c Config) again(t TokenInfo) Config {
-	c.Label, c.Serial = t.Label, t.Serial
+	c.Label, c.Serial, c.Manufacturer, c.Model = t.Label, t.Serial, t.Manufacturer, t.Model
+	if !t.twin {
+		c.Slot = nil
+	}
 	return c
 }
 
@@ -152,4 +157,11 @@ func (c Config) matches(t TokenInfo) bool {
 	same := func(want, got string) bool { return want == "" || want == got }
 	return same(c.Label, t.Label) && same(c.Serial, t.Serial) && same(c.Manufacturer, t.Manufacturer) && same(c.Model, t.Model) &&
 		(c.Slot == nil || *c.Slot == t.Slot)
+}
+
+// hasTwin tells whether another of the tokens has the label and serial number of t.
+func hasTwin(tokens []TokenInfo, t TokenInfo) bool {
+	return slices.ContainsFunc(tokens, func(u TokenInfo) bool {
+		return u.Problem == "" && u.Slot != t.Slot && u.Label == t.Label && u.Serial == t.Serial
+	})
 }

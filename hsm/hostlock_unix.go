@@ -53,7 +53,7 @@ func (c *conn) startTurn() (done func()) {
 
 const startWait = 2 * time.Second
 
-// lockModule holds the lock on a module's file until release is called. A module without a path has none.
+// lockModule holds the lock on a module's file until release is called. A module that the dynamic linker finds by a relative path has none.
 func lockModule(ctx context.Context, path string) (release func(), err error) {
 	if !strings.Contains(path, "/") {
 		return func() {}, nil

@@ -28,6 +28,7 @@ type TokenInfo struct {
 	Problem string // why the rest is empty, for a slot that gave no answer
 
 	flags, maxSessions uint
+	twin               bool // another token of the module has the same label and serial number
 }
 
 // Object describes one object on the token.

@@ -68,6 +68,10 @@ func loadLibrary(path, initArgs string) (*library, error) {
 	if initArgs != "" {
 		args = append([]byte(initArgs), 0)
 	}
+	if file, release := searchedFor(path); file != "" {
+		path = file
+		defer release()
+	}
 	if strings.Contains(path, "/") {
 		if p, err := filepath.EvalSymlinks(path); err == nil {
 			path = p

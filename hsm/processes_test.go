@@ -4,12 +4,14 @@ package hsm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +30,7 @@ type childTask struct {
 	Module, Label, KID string
 	Rotations          int
 	Create             bool
+	ShowFile           bool // of the module
 }
 
 // child is the second process. Its PIN comes on standard input.
@@ -46,6 +49,9 @@ func child() int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	if task.ShowFile {
+		fmt.Println("file", token.link.(*conn).lib.path)
 	}
 	if task.Create {
 		report(token.CreateKey(ctx, provider.KeySpec{KID: task.KID, Alg: provider.ECDSAP256SHA256}))
@@ -76,7 +82,7 @@ func report(ref provider.KeyRef, err error) {
 // runChildren runs n children side by side and returns the lines that they print.
 func runChildren(t *testing.T, n int, task childTask) []string {
 	t.Helper()
-	task.Module, task.Label = softhsmtest.Get(t).Module, sharedToken
+	task.Module, task.Label = cmp.Or(task.Module, softhsmtest.Get(t).Module), sharedToken
 	pin, err := softhsmtest.Token(t, sharedToken).PINSource()(context.Background())
 	require.NoError(t, err)
 	text, err := json.Marshal(task)
@@ -141,4 +147,15 @@ func TestOneOfSeveralProcessesCreatesAKID(t *testing.T) {
 	list, err := open(t, sharedToken).ListVersions(context.Background(), kid)
 	require.NoError(t, err)
 	require.Len(t, list.Keys, 1)
+}
+
+// A module that the dynamic linker searches for is the same, and takes the same lock, as under its path.
+func TestAModuleIsFoundByTheLinker(t *testing.T) {
+	file, err := filepath.EvalSymlinks(softhsmtest.Get(t).Module)
+	require.NoError(t, err)
+	t.Setenv("LD_LIBRARY_PATH", filepath.Dir(file)) // read when a process starts
+	lines := runChildren(t, 1, childTask{Module: filepath.Base(file), KID: provider.NewKID(), Create: true, ShowFile: true})
+	require.Len(t, lines, 2, lines)
+	require.Equal(t, "file "+file, lines[0])
+	require.True(t, strings.HasPrefix(lines[1], "made 1 "), lines[1])
 }

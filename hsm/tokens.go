@@ -26,6 +26,7 @@ func (l *library) pickLocked(cfg Config) (TokenInfo, error) {
 	}
 	switch len(found) {
 	case 1:
+		found[0].twin = hasTwin(tokens, found[0])
 		return found[0], nil
 	case 0:
 		return TokenInfo{}, fmt.Errorf("%w: no token with %s: the module shows %s", provider.ErrUnavailable, cfg.selection(), summary(tokens))

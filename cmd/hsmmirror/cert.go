@@ -58,7 +58,7 @@ for signing other certificates.`,
 	flags.register(cmd)
 	cmd.Flags().DurationVar(&validity, "valid-for", 90*24*time.Hour, "how long the certificate is valid from now on")
 	cmd.Flags().BoolVar(&ca, "ca", false, "make it one that signs other certificates")
-	return cmd
+	return prints("a certificate in PEM", cmd)
 }
 
 // clockReserve is how long before now a certificate begins to be valid, for verifiers whose clocks are late.

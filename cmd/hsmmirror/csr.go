@@ -64,7 +64,7 @@ version of a key or with the version that is named.`,
 		},
 	}
 	flags.register(cmd)
-	return cmd
+	return prints("a PKCS #10 request in PEM", cmd)
 }
 
 // x509Signer returns the signer of the key that name names, and sets the signature algorithm that goes with it.

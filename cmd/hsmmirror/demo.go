@@ -50,7 +50,7 @@ module if it is in an unusual place.`,
 		},
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave the token and the keystore behind, and say how to use them")
-	return cmd
+	return prints("a story for people", cmd)
 }
 
 // demoStep is one step of the story. It returns an error if something that it says does not hold.

@@ -49,7 +49,7 @@ on the token once it is made, and the next run takes it.`,
 	f.StringVar(&flags.softhsm, "softhsm", "", "make a token for development in `DIR`")
 	f.BoolVar(&flags.force, "force", false, "write over a configuration file that is there")
 	f.SortFlags = false
-	return cmd
+	return prints("for people", cmd)
 }
 
 // setup is what init finds out.

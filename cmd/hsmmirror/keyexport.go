@@ -41,7 +41,7 @@ a private half is encrypted (PBES2, as OpenSSL reads it), and may go to stdout.`
 	}
 	cmd.Flags().StringVar(&flags.out, "out", "", "`FILE` to make, mode 0600; it must not be there yet")
 	cmd.Flags().StringVar(&flags.passphraseSource, "key-passphrase-source", "", "encrypt the private half, with the passphrase from `SOURCE`")
-	return cmd
+	return prints("the key", cmd)
 }
 
 func (f *exportFlags) export(ctx context.Context, a *app, p provider.Provider, name string) error {

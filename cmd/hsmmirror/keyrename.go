@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -72,6 +73,9 @@ func (a *app) rename(ctx context.Context, p provider.Provider, name, label strin
 	if done.Others > 0 {
 		a.notes.degrade("%d other objects on the token have the label %s: a program that looks for it may take one of them", done.Others, strconv.QuoteToGraphic(label))
 		a.notes.add("hint", "hsmmirror token objects --label LABEL shows them")
+	}
+	if note := done.Ref.Label; note != label && slices.Contains(done.Before, note) {
+		a.notes.add("hint", "key list goes on to show %s, the note for people; hsmmirror key rotate --label gives the next version another", strconv.QuoteToGraphic(note))
 	}
 	out := renamedJSON{done.Ref.KID, done.Ref.Version, done.Label, done.Before, done.Others}
 	if a.options.json() {

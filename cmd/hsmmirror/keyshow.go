@@ -45,6 +45,8 @@ func newKeyShow(a *app) *cobra.Command {
 				return usagef("", "format %q: want jwk, pem, spki or ssh", format)
 			case format == "" && out != "":
 				return usagef("", "--out: want --format too")
+			case format != "" && cmd.Flags().Changed("output") && a.options.json():
+				return usagef("leave out one of them", "--output %s with --format %s: want one of the two", a.options.output, format)
 			case format == formatSPKI:
 				if err := a.checkBinary(out); err != nil {
 					return err

@@ -10,7 +10,7 @@ import (
 )
 
 func newMan(a *app) *cobra.Command {
-	return &cobra.Command{
+	return prints("for people", &cobra.Command{
 		Use:   "man DIR",
 		Short: "Write the manual pages of all commands into a directory",
 		Long: `Write the manual pages of all commands, section 1, into a directory. They are
@@ -31,5 +31,5 @@ made from the same text as --help.`,
 			_, err := fmt.Fprintf(a.out, "the manual begins with hsmmirror(1): man -l %s/hsmmirror.1\n", printable(args[0]))
 			return err
 		},
-	}
+	})
 }

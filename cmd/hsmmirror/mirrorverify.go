@@ -82,7 +82,7 @@ public keys from it, whatever way it comes.`,
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "`FILE` to write; stdout if left out or -")
-	return cmd
+	return prints("the manifest, a JWT", cmd)
 }
 
 var errNoManifest = errors.New("there is no manifest that can be trusted")

@@ -46,7 +46,7 @@ there is one.`,
 	cmd.Flags().StringVar(&format, "format", "hex", "hex, base64 or raw")
 	cmd.Flags().StringVar(&out, "out", "", "`FILE` to write, mode 0600; stdout if left out or -")
 	complete(cmd, "format", "hex", "base64", "raw")
-	return cmd
+	return prints("the bytes, as --format says", cmd)
 }
 
 // encoding returns how random bytes are written in the given format.

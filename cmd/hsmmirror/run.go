@@ -148,7 +148,7 @@ mirror, a write that was not mirrored, or a list with gaps. stderr says which.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			err := cmp.Or(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups(), a.options.fill(cmd.Root().PersistentFlags()))
+			err := cmp.Or(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups(), a.options.fill(cmd.Root().PersistentFlags()), a.options.checkFormat(cmd))
 			a.started = err == nil
 			return err
 		},

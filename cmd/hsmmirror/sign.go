@@ -22,8 +22,7 @@ is named. The algorithm of the key says how the input is hashed. The formats are
   raw  the signature as JWA has it; for ECDSA r and s at full length
   der  the signature as OpenSSL has it; for ECDSA in ASN.1, else the same as raw
   jws  a JWS in compact form, with the kid of the JWK in its header
-  jwt  the same with claims as its payload; --claims alone says so too
-The output is that alone, whatever --output says.`,
+  jwt  the same with claims as its payload; --claims alone says so too`,
 		Example: `  hsmmirror sign payments --in release.tar.gz --out release.sig --format der
   hsmmirror sign payments --claims claims.json
   echo '{"sub":"alice"}' | hsmmirror sign payments --format jwt`,
@@ -63,7 +62,7 @@ The output is that alone, whatever --output says.`,
 			flags.format = formatJWT
 		}
 	}
-	return cmd
+	return prints("the signature, as --format says", cmd)
 }
 
 func (f *signFlags) check(a *app) error {

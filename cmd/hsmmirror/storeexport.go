@@ -43,7 +43,7 @@ What is not in the set is named on stderr, and the exit code is 3.`,
 	}
 	cmd.Flags().StringVar(&passphrase, "set-passphrase-source", "", "encrypt the set, with the passphrase from `SOURCE`")
 	cmd.Flags().StringVar(&out, "out", "", "`FILE` to write; stdout if left out or -")
-	return cmd
+	return prints("the set: a JWK Set, or a JWE", cmd)
 }
 
 func exportSet(ctx context.Context, s *softfile.Store, source provider.SecretSource) ([]byte, softfile.Report, error) {
