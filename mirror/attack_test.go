@@ -273,6 +273,7 @@ func TestAttacks(t *testing.T) {
 			s.put(statePath, s.vouching("b"))
 			s.put("keystore/keys/b/1.json", s.evilRecord("b"))
 		}, provider.ErrTampered, nil},
+		{"the state vouches for a key that is nowhere", func(s *scene) { s.put(statePath, s.vouching("evil")) }, nil, all},
 		{"the state is garbage", func(s *scene) { s.put(statePath, "garbage") }, provider.ErrTampered, nil},
 		{"the state takes a key out of service, which is all that it can do", func(s *scene) {
 			s.put(statePath, `{"format":2,"generation":`+itoa(s.readManifest().generation)+`,"keys":{"b":{"1":{"destroyed":"2026-01-02T03:04:05Z"}}}}`+"\n")
@@ -337,6 +338,10 @@ func TestWithoutAPin(t *testing.T) {
 	require.True(t, set.Provenance.Unauthenticated)
 	_, err = s.read(Config{RefuseUnauthenticated: true}).JWKS(t.Context(), "")
 	require.ErrorIs(t, err, provider.ErrUnavailable)
+	require.NoError(t, os.Remove(s.path("keystore/keys/b/1.json")))
+	set, err = s.read(Config{}).JWKS(t.Context(), "")
+	require.NoError(t, err)
+	require.Equal(t, 3, set.Len(), "and what is missing can't be told from what never was")
 }
 
 // A manifest is served from as long as it is neither soft nor hard stale, by the reader's limit as by its own expiry.

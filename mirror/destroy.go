@@ -17,7 +17,8 @@ import (
 // on the version is not found, wherever it is still held. What a crash or a failing secondary leaves undone is done later,
 // without being asked.
 //
-// The primary's error is the caller's: the key lives on then. An orphan is destroyed on the secondary alone.
+// The primary's error is the caller's: the key lives on then. An orphan is destroyed on the secondary alone, and what neither
+// store holds any more in the manifest, which names it until then.
 func (m *Mirror) DestroyKey(ctx context.Context, kid string, version int) (provider.Destruction, error) {
 	if err := m.ready(ctx, provider.ValidateKID(kid), checkReserved(kid), validateDestroy(version), m.writes()); err != nil {
 		return provider.Destruction{}, err
@@ -86,7 +87,8 @@ func (m *Mirror) doomed(ctx context.Context, kid string, version int) (*doomed, 
 	return d, nil
 }
 
-// addOrphans adds the versions that only the secondary holds; those that the ledger knows if the secondary can't say.
+// addOrphans adds the versions that only the secondary holds, and those that the ledger knows and neither store shows: the
+// secondary may not be there to say, and what both have lost is named by the manifest until it is destroyed.
 func (m *Mirror) addOrphans(ctx context.Context, d *doomed, meant func(int) bool) {
 	l := m.state.current()
 	add := func(ref provider.KeyRef) {
@@ -95,16 +97,12 @@ func (m *Mirror) addOrphans(ctx context.Context, d *doomed, meant func(int) bool
 			d.versions[ref.Version] = ref
 		}
 	}
-	copied, err := m.copies.versions(ctx, l, d.kid)
-	if err == nil {
-		for _, ref := range copied.Keys {
-			add(ref)
-		}
-		return
+	copied, _ := m.copies.versions(ctx, l, d.kid)
+	for _, ref := range copied.Keys {
+		add(ref)
 	}
 	for _, n := range l.numbers(d.kid) {
-		e, _ := l.get(Version{d.kid, n})
-		add(provider.KeyRef{KID: d.kid, Version: n, ActiveFrom: e.ActiveFrom, RetireAfter: time.Duration(e.RetireAfter)})
+		add(provider.KeyRef{KID: d.kid, Version: n})
 	}
 }
 

@@ -182,6 +182,84 @@ func (d *deaf) DestroyKey(ctx context.Context, kid string, version int) (provide
 	return provider.Destruction{}, provider.ErrUnavailable
 }
 
+// What the primary answers to a destroy is believed, whatever it listed before.
+func TestWhatThePrimaryAnswersToADestroy(t *testing.T) {
+	tests := []struct {
+		name     string
+		destroy  func(f *providertest.Fake) (provider.Destruction, error)
+		want     []int
+		mirrored bool
+		reason   string
+	}{
+		{"someone else was faster", func(f *providertest.Fake) (provider.Destruction, error) {
+			f.Forget("k", 1)
+			return provider.Destruction{}, provider.NotFound("k", 0)
+		}, []int{1}, true, ""},
+		{"a rotation was faster, and its version is gone with the others", func(f *providertest.Fake) (provider.Destruction, error) {
+			if _, err := f.RotateKey(context.Background(), "k", provider.Rotation{}); err != nil {
+				return provider.Destruction{}, err
+			}
+			return f.DestroyKey(context.Background(), "k", provider.AllVersions)
+		}, []int{1, 2}, true, ""},
+		{"a primary that is a mirror itself did not reach its secondary", func(f *providertest.Fake) (provider.Destruction, error) {
+			d, err := f.DestroyKey(context.Background(), "k", provider.AllVersions)
+			d.Mirroring = &provider.Mirroring{Reason: "away"}
+			return d, err
+		}, []int{1}, false, "primary: away"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			primary, secondary := providertest.NewFake(t), providertest.NewFake(t)
+			m, err := New(&meddler{primary, tt.destroy}, secondary, Config{ManifestDir: tempDir(t)})
+			require.NoError(t, err)
+			defer func() { require.NoError(t, m.Close()) }()
+			_, err = m.CreateKey(t.Context(), provider.KeySpec{KID: "k", Alg: provider.Ed25519})
+			require.NoError(t, err)
+			d, err := m.DestroyKey(t.Context(), "k", provider.AllVersions)
+			require.NoError(t, err)
+			require.Equal(t, tt.want, d.Versions)
+			require.Equal(t, tt.mirrored, d.Mirroring.Mirrored)
+			require.Equal(t, tt.reason, d.Mirroring.Reason)
+			for _, n := range tt.want {
+				require.True(t, m.state.current().destroyed("k", n))
+			}
+			primary.Unplug()
+			requireGone(t, m, "k", 1)
+			primary.Plug()
+		})
+	}
+}
+
+// meddler is a store in which a destroy meets with something.
+type meddler struct {
+	*providertest.Fake
+	destroy func(*providertest.Fake) (provider.Destruction, error)
+}
+
+func (m *meddler) DestroyKey(context.Context, string, int) (provider.Destruction, error) {
+	return m.destroy(m.Fake)
+}
+
+// An orphan can be destroyed while the store that holds it is away: it is gone from then on, and its copy later.
+func TestDestroyOfAnOrphanThatIsOutOfReach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.create(provider.KeySpec{KID: "k"})
+		synctest.Wait()
+		r.primary.Forget("k", 1)
+		r.secondary.Unplug()
+		d, err := r.DestroyKey(t.Context(), "k", 1)
+		require.NoError(t, err)
+		require.Equal(t, []int{1}, d.Versions)
+		require.False(t, d.Mirroring.Mirrored)
+		r.secondary.Plug()
+		requireGone(t, r.Mirror, "k", 1)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Empty(t, r.copies())
+	})
+}
+
 // All copies together are given the secondary's time limit once.
 func TestHangingSecondaryDelaysADestroyOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,8 @@ func TestTheOldestConfirmationCounts(t *testing.T) {
 			require.NoError(t, err)
 			keys, err := r.ListKeys(t.Context())
 			require.NoError(t, err)
+			_, set := r.jwks("")
+			require.Equal(t, keys.Provenance.AsOf, set.Provenance.AsOf, "a set is as old as a list of what is in it")
 			return refA.Provenance.AsOf, refB.Provenance.AsOf, keys.Provenance.AsOf
 		}
 		for _, order := range [][]string{{"a", "b"}, {"b", "a"}} {
@@ -47,12 +50,27 @@ func TestTheOldestConfirmationCounts(t *testing.T) {
 			require.WithinDuration(t, at[order[0]], list, 0, "the older one of the two")
 		}
 
-		time.Sleep(time.Minute)
-		now := time.Now()
-		r.jwks("")
-		a, b, list := outage()
-		for _, asOf := range []time.Time{a, b, list} {
-			require.WithinDuration(t, now, asOf, 0, "a JWK Set of the primary confirms every key in it")
+		for name, read := range map[string]func() error{
+			"JWKS":     func() error { _, err := r.JWKS(t.Context(), ""); return err },
+			"ListKeys": func() error { _, err := r.ListKeys(t.Context()); return err },
+			"ListVersions": func() error {
+				_, err := r.ListVersions(t.Context(), "a")
+				_, berr := r.ListVersions(t.Context(), "b")
+				return errors.Join(err, berr)
+			},
+			"PublicJWK": func() error {
+				_, err := r.PublicJWK(t.Context(), "a", 1)
+				_, berr := r.PublicJWK(t.Context(), "b", 1)
+				return errors.Join(err, berr)
+			},
+		} {
+			time.Sleep(time.Minute)
+			now := time.Now()
+			require.NoError(t, read())
+			a, b, list := outage()
+			for _, asOf := range []time.Time{a, b, list} {
+				require.WithinDuration(t, now, asOf, 0, "%s of the primary confirms every key in it", name)
+			}
 		}
 	})
 }
