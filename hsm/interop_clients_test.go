@@ -96,17 +96,49 @@ func TestSSHAgentSignsWithOurKeys(t *testing.T) {
 	}
 }
 
+// A certificate authority of OpenSSH's own, with the key on the token.
+func TestSSHKeygenCertifiesWithOurKeys(t *testing.T) {
+	requireProgram(t, "ssh-keygen")
+	token := open(t, sharedToken)
+	answerSSH(t)
+	user, err := ssh.NewPublicKey(generatePublic(t, curveP256))
+	require.NoError(t, err)
+	for _, alg := range []provider.KeyAlg{provider.ECDSAP256SHA256, provider.ECDSAP384SHA384, provider.RSAPKCS1SHA256} {
+		t.Run(string(alg), func(t *testing.T) {
+			authority, err := ssh.NewPublicKey(signerOf(t, token, createKey(t, token, alg)).Public())
+			require.NoError(t, err)
+			dir := t.TempDir()
+			runProgram(t, nil, "ssh-keygen", "-D", softhsmtest.Get(t).Module, "-s", writeFile(t, dir, "ca.pub", ssh.MarshalAuthorizedKey(authority)),
+				"-I", "alice@example.org", "-n", "alice", writeFile(t, dir, "user.pub", ssh.MarshalAuthorizedKey(user)))
+			line, err := os.ReadFile(filepath.Join(dir, "user-cert.pub"))
+			require.NoError(t, err)
+			key, _, _, _, err := ssh.ParseAuthorizedKey(line)
+			require.NoError(t, err)
+			checker := ssh.CertChecker{IsUserAuthority: func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), authority.Marshal()) }}
+			require.NoError(t, checker.CheckCert("alice", key.(*ssh.Certificate)))
+			require.Equal(t, authority.Marshal(), key.(*ssh.Certificate).SignatureKey.Marshal())
+		})
+	}
+}
+
+// answerSSH answers the question of OpenSSH's programs for the PIN of the shared token.
+func answerSSH(t testing.TB) {
+	t.Helper()
+	dir := t.TempDir()
+	pin := writeFile(t, dir, "pin", softhsmtest.Token(t, sharedToken).PIN.Expose())
+	ask := writeFile(t, dir, "ask", fmt.Appendf(nil, "#!/bin/sh\nexec cat %s\n", pin))
+	require.NoError(t, os.Chmod(ask, 0o700))
+	t.Setenv("SSH_ASKPASS", ask)
+	t.Setenv("SSH_ASKPASS_REQUIRE", "force")
+}
+
 // startSSHAgent starts an agent that may load the module of the tests, and answers the question for its PIN.
 func startSSHAgent(t testing.TB) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "agent") // a socket's path has to be short
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	pin := writeFile(t, dir, "pin", softhsmtest.Token(t, sharedToken).PIN.Expose())
-	ask := writeFile(t, dir, "ask", fmt.Appendf(nil, "#!/bin/sh\nexec cat %s\n", pin))
-	require.NoError(t, os.Chmod(ask, 0o700))
-	t.Setenv("SSH_ASKPASS", ask)
-	t.Setenv("SSH_ASKPASS_REQUIRE", "force")
+	answerSSH(t)
 	t.Setenv("SSH_AUTH_SOCK", filepath.Join(dir, "socket"))
 
 	module, err := filepath.EvalSymlinks(softhsmtest.Get(t).Module)

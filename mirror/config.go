@@ -78,7 +78,10 @@ type Config struct {
 	SecondaryTimeout time.Duration // longest delay of a read or write by the secondary; 0: DefaultSecondaryTimeout
 	StaleAfter       time.Duration // age from which an answer is Provenance.Stale; 0: DefaultStaleAfter
 	RefuseAfter      time.Duration // age of the manifest from which nothing is served by it; 0: DefaultRefuseAfter
-	ReconcileEvery   time.Duration // time between two passes, each of which signs a new manifest; 0: DefaultReconcileEvery
+	// ReconcileEvery is the time between two passes, each of which signs a new manifest; 0: DefaultReconcileEvery. Want it shorter
+	// than a rotation's RetireAfter: to who reads without the primary a version is active from the first manifest on that was signed
+	// after its ActiveFrom, and what it succeeds stays published until then.
+	ReconcileEvery time.Duration
 
 	// Windows are those of a rotation that names none; nil: provider.DefaultWindows; zero: the latest version only.
 	Windows *provider.Windows
