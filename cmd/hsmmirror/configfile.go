@@ -38,7 +38,11 @@ const maxConfig = 64 << 10
 // there. A file that others can write is refused: it says which module is loaded. No error repeats a value.
 func readConfig(path string) (configFile, error) {
 	if path != "" {
-		return parseConfig(path)
+		c, err := parseConfig(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = usagef("to have one written, leave out --config and HSMMIRROR_CONFIG: hsmmirror init --out FILE", "configuration %s: there is no such file", printable(path))
+		}
+		return c, err
 	}
 	for _, path := range configPaths() {
 		c, err := parseConfig(path)
