@@ -240,6 +240,46 @@ func (m *meddler) DestroyKey(context.Context, string, int) (provider.Destruction
 	return m.destroy(m.Fake)
 }
 
+// A primary that refuses a destroy has touched nothing, and nothing is left to be asked later.
+func TestDestroyThatThePrimaryRefuses(t *testing.T) {
+	for _, refusal := range []error{provider.ErrUnsupported, provider.ErrInvalid} {
+		r := newRig(t, Config{})
+		r.create(provider.KeySpec{KID: "k"})
+		r.primary.Refuse(refusal, "DestroyKey")
+		_, err := r.DestroyKey(t.Context(), "k", 1)
+		require.ErrorIs(t, err, refusal)
+		require.Empty(t, r.Status().Pending)
+		e, _ := r.state.current().get(Version{"k", 1})
+		require.Nil(t, e.Intent)
+		require.NotEmpty(t, r.x("k", 1))
+	}
+}
+
+// A pass carries on what a destroy has left, and says what it has finished.
+func TestAPassFinishesADestroy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.create(provider.KeySpec{KID: "k"})
+		r.rotate("k")
+		r.create(provider.KeySpec{KID: "other"})
+		synctest.Wait()
+		r.secondary.Refuse(provider.ErrUnavailable, "DestroyKey")
+		d, err := r.DestroyKey(t.Context(), "k", 1)
+		require.NoError(t, err)
+		require.False(t, d.Mirroring.Mirrored)
+		report, err := r.Reconcile(t.Context())
+		require.Error(t, err)
+		require.Empty(t, report.Finished)
+		r.secondary.Refuse(nil)
+		report, err = r.Reconcile(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []Version{{"k", 1}}, report.Finished)
+		report, err = r.Reconcile(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, report.Finished)
+	})
+}
+
 // An orphan can be destroyed while the store that holds it is away: it is gone from then on, and its copy later.
 func TestDestroyOfAnOrphanThatIsOutOfReach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -261,6 +261,33 @@ func TestCopyWhosePlaceIsTaken(t *testing.T) {
 	}
 }
 
+// A pass over two stores that agree writes to neither, and asks for no public half that it knows.
+func TestAPassOverWhatIsWellWritesNothing(t *testing.T) {
+	for _, mode := range []Mode{PublicOnly, Full} {
+		r := newRig(t, Config{Mode: mode})
+		for kid, spec := range map[string]provider.KeySpec{
+			"pair":       {Alg: provider.Ed25519},
+			"exportable": {Alg: provider.Ed25519, Export: provider.ExportSecretWhenAllowed},
+			"kept":       {Alg: provider.AES256GCM},
+			"secret":     {Alg: provider.AES256GCM, Export: provider.ExportSecretWhenAllowed},
+		} {
+			spec.KID = kid
+			_, err := r.CreateKey(t.Context(), spec)
+			require.NoError(t, err)
+		}
+		_, err := r.Reconcile(t.Context())
+		require.NoError(t, err)
+		r.primary.ResetCalls()
+		r.secondary.ResetCalls()
+		report, err := r.Reconcile(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, report.Copied)
+		require.Empty(t, report.Unmirrored)
+		require.Zero(t, r.secondary.Calls("PutVersion", "ImportKey", "CreateKey"), mode)
+		require.Zero(t, r.primary.Calls("PublicJWK", "ExportKey"), mode)
+	}
+}
+
 // A key that was replaced on the token is not copied where its copy is missing either.
 func TestReplacedKeyIsNotCopied(t *testing.T) {
 	r := newRig(t, Config{})
