@@ -13,6 +13,9 @@
 // record is the CKA_ID of a secret key that is made for nothing else.) Keys without a record are not ours:
 // [InspectObjects] shows them, JWKS does not, and [Token.Adopt] gives them a record.
 //
+// What an operation has left whose process was killed is taken away by the next write to the key, after an hour if it is a key in the
+// making, and by [Token.Tidy].
+//
 // # Sessions and concurrency
 //
 // A Token holds one login session and a bounded pool of others (Config.Sessions); a call that finds none free waits as long as

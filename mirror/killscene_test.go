@@ -74,7 +74,7 @@ func (s *killScene) start() *exec.Cmd {
 	require.Eventually(s.t, func() bool {
 		now, err := s.out.Stat()
 		return err == nil && now.Size() > before.Size()
-	}, time.Minute, time.Millisecond, "a victim wrote nothing")
+	}, 5*time.Minute, time.Millisecond, "a victim wrote nothing")
 	return cmd
 }
 

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"time"
 
 	crand "crypto/rand"
 
@@ -47,10 +48,13 @@ func (g target) openPrimary(ctx context.Context) (provider.Provider, error) {
 	})
 }
 
+// patience is the time limit of both stores: that the machine is busy with other tests, of which some write to tokens too, is no outage.
+const patience = time.Minute
+
 // token selects the token; its module is empty, which is refused, where SoftHSM2 is not installed.
 func (g target) token() hsm.Config {
 	module, _ := softhsm.Find()
-	return hsm.Config{Module: module, Label: killedLabel, PIN: secretsource.File(g.PINFile)}
+	return hsm.Config{Module: module, Label: killedLabel, PIN: secretsource.File(g.PINFile), Timeout: patience}
 }
 
 // over is open with a primary of the caller's.
@@ -59,7 +63,9 @@ func (g target) over(ctx context.Context, primary provider.Provider, own string)
 	if err != nil {
 		return nil, errors.Join(err, primary.Close())
 	}
-	return New(primary, secondary, Config{ManifestDir: filepath.Join(g.Dir, "mirror"), Pin: g.Pin, StateDir: filepath.Join(g.Dir, own)})
+	return New(primary, secondary, Config{
+		ManifestDir: filepath.Join(g.Dir, "mirror"), Pin: g.Pin, StateDir: filepath.Join(g.Dir, own), PrimaryTimeout: patience, SecondaryTimeout: patience,
+	})
 }
 
 // writeUntilKilled makes, rotates, relabels and destroys keys, some of which the other victim changes too. It notes what it

@@ -17,7 +17,7 @@ import (
 )
 
 // interrupts is few in the ordinary tests; ci/faults asks for many.
-var interrupts = flag.Int("interrupts", 2, "how often each command of TestCommandsAreInterrupted is interrupted")
+var interrupts = flag.Int("interrupts", 1, "how often each command of TestCommandsAreInterrupted is interrupted")
 
 // Long commands get SIGINT or SIGTERM at a random moment. They end as they do when they are done, or say that they were interrupted; what
 // is left is whole, and the next command works.
