@@ -1,11 +1,14 @@
 package mirror
 
 import (
+	"context"
+	"crypto"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/hsmmirror/hsmmirror/provider"
+	"github.com/hsmmirror/hsmmirror/provider/providertest"
 )
 
 // With a pin the set is whole or an error. What the manifest does not publish is no part of the whole.
@@ -17,7 +20,10 @@ func TestWhatAPinnedSetNeedNotHold(t *testing.T) {
 		want    []string
 		err     error
 	}{
-		{"a symmetric key has no public half", func(r *rig) { r.create(provider.KeySpec{KID: "b", Alg: provider.AES256GCM}) }, Config{}, []string{"a.1"}, nil},
+		{"a secret key of which there is none", func(r *rig) {
+			_, err := r.CreateKey(r.t.Context(), provider.KeySpec{KID: "b", Alg: provider.AES256GCM})
+			require.NoError(r.t, err)
+		}, Config{}, []string{"a.1"}, nil},
 		{"an orphan is served", func(r *rig) {
 			r.create(provider.KeySpec{KID: "b"})
 			r.primary.Forget("b", 1)
@@ -33,6 +39,16 @@ func TestWhatAPinnedSetNeedNotHold(t *testing.T) {
 			d, err := r.DestroyKey(r.t.Context(), "b", 1)
 			require.NoError(r.t, err)
 			require.True(r.t, d.Mirroring.Mirrored, d.Mirroring.Reason)
+		}, Config{}, []string{"a.1"}, nil},
+		{"an orphan that is refused, and whose copy is gone too", func(r *rig) {
+			r.create(provider.KeySpec{KID: "b"})
+			r.primary.Forget("b", 1)
+			_, err := r.Reconcile(r.t.Context())
+			require.NoError(r.t, err)
+			r.secondary.Forget("b", 1)
+		}, Config{RefuseOrphans: true}, []string{"a.1"}, nil},
+		{"a secret key of which there is a copy", func(r *rig) {
+			r.create(provider.KeySpec{KID: "b", Alg: provider.AES256GCM, Export: provider.ExportSecretWhenAllowed})
 		}, Config{}, []string{"a.1"}, nil},
 		{"a replaced key of which there is no copy", func(r *rig) {
 			r.create(provider.KeySpec{KID: "b"})
@@ -68,7 +84,7 @@ func TestWhatAPinnedSetNeedNotHold(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newRig(t, Config{})
+			r := newRig(t, Config{Mode: Full})
 			r.create(provider.KeySpec{KID: "a"})
 			tt.prepare(r)
 			if tt.err == nil {
@@ -150,4 +166,79 @@ func TestTroublesOfTheSecondaryInAList(t *testing.T) {
 	require.Equal(t, []string{"a.2"}, names(list))
 	require.Len(t, list.Problems, 1)
 	require.ErrorIs(t, list.Problems[0], provider.ErrTampered)
+}
+
+// The secondary's word for the fingerprint of a key is not what the key is held against.
+func TestSecondaryLiesAboutAFingerprint(t *testing.T) {
+	r := newRig(t, Config{})
+	r.create(provider.KeySpec{KID: "k"})
+	require.NoError(t, r.Close())
+	other := providertest.NewFake(t)
+	_, err := other.CreateKey(t.Context(), provider.KeySpec{KID: "k", Alg: provider.Ed25519})
+	require.NoError(t, err)
+	evil, err := other.PublicJWK(t.Context(), "k", 1)
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
+	primary := r.primary.Reopen()
+	m, err := New(primary, &liar{r.secondary.Reopen(), evil.PublicKey()}, Config{ManifestDir: r.cfg.ManifestDir})
+	require.NoError(t, err)
+	defer m.Close()
+	primary.Unplug()
+	_, err = m.PublicJWK(t.Context(), "k", 1)
+	require.ErrorIs(t, err, provider.ErrTampered)
+	set, err := m.JWKS(t.Context(), "")
+	require.NoError(t, err)
+	require.Zero(t, set.Len())
+}
+
+// liar is a store that gives one key for every other, under the fingerprint of the other.
+type liar struct {
+	provider.Provider
+	public crypto.PublicKey
+}
+
+func (l *liar) PublicJWK(ctx context.Context, kid string, version int) (provider.JWK, error) {
+	k, err := l.Provider.PublicJWK(ctx, kid, version)
+	if err != nil {
+		return k, err
+	}
+	return provider.NewJWK(k.Ref(), l.public)
+}
+
+func (l *liar) JWKS(ctx context.Context, prefix string) (provider.JWKSet, error) {
+	set, err := l.Provider.JWKS(ctx, prefix)
+	if err != nil {
+		return set, err
+	}
+	var keys []provider.JWK
+	for _, k := range set.Keys() {
+		lie, err := provider.NewJWK(k.Ref(), l.public)
+		if err != nil {
+			return set, err
+		}
+		keys = append(keys, lie)
+	}
+	return provider.NewJWKSet(keys, set.Provenance), nil
+}
+
+// A secondary that fails to give its set gives none, not one that is put together of what else it answers.
+func TestNoSetIsNoEmptySet(t *testing.T) {
+	r := newRig(t, Config{})
+	r.create(provider.KeySpec{KID: "k"})
+	r.secondary.Refuse(provider.ErrUnavailable, "JWKS")
+	r.primary.Unplug()
+	_, err := r.JWKS(t.Context(), "")
+	require.ErrorIs(t, err, provider.ErrUnavailable)
+	r.primary.Plug()
+}
+
+// What only the secondary holds, and nobody ever vouched for, is an orphan too, and is destroyed as one.
+func TestDestroyOfAnOrphanThatNobodyKnows(t *testing.T) {
+	r := newRig(t, Config{})
+	_, err := r.secondary.CreateKey(t.Context(), provider.KeySpec{KID: "k", Alg: provider.Ed25519})
+	require.NoError(t, err)
+	d, err := r.DestroyKey(t.Context(), "k", 1)
+	require.NoError(t, err)
+	require.Equal(t, []int{1}, d.Versions)
+	require.Empty(t, r.copies())
 }

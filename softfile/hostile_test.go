@@ -189,8 +189,54 @@ func (h hostile) check(t *testing.T, want string) {
 	ref, err := s.RotateKey(t.Context(), "victim", provider.Rotation{})
 	require.NoError(t, err)
 	require.Equal(t, 3, ref.Version, "the number of the damaged record is taken")
+	d, err := s.DestroyKey(t.Context(), "victim", 1)
+	require.NoError(t, err, "a good version is destroyed beside a bad one")
+	require.Equal(t, []int{1}, d.Versions)
 	after = snapshot(t, h.dir)
 	require.Equal(t, before["keys/victim/2.json"], after["keys/victim/2.json"])
+}
+
+// The tombstones stay in their order in whatever order versions are destroyed; and of the records that a writer which died had
+// left, a destroy names those that were asked for.
+func TestDestroysInAnyOrder(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, dir)
+	require.NoError(t, second(s.CreateKey(t.Context(), provider.KeySpec{KID: "k", Alg: provider.Ed25519})))
+	for range 4 {
+		require.NoError(t, second(s.RotateKey(t.Context(), "k", provider.Rotation{})))
+	}
+	left := map[string]string{}
+	for _, n := range []int{4, 1} {
+		name := fmt.Sprintf("keys/k/%d.json", n)
+		left[name] = read(t, dir, name)
+		d, err := s.DestroyKey(t.Context(), "k", n)
+		require.NoError(t, err)
+		require.Equal(t, []int{n}, d.Versions)
+	}
+	leave := func() {
+		for name, content := range left {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
+		}
+	}
+	s = opened(t, dir)
+	list, err := s.ListVersions(t.Context(), "k")
+	require.NoError(t, err)
+	require.Empty(t, list.Problems)
+	require.Equal(t, []string{"k.2", "k.3", "k.5"}, names(list.Keys))
+
+	leave()
+	d, err := s.DestroyKey(t.Context(), "k", 2)
+	require.NoError(t, err)
+	require.Equal(t, []int{2}, d.Versions, "1 and 4 were swept and not asked for")
+	leave()
+	d, err = s.DestroyKey(t.Context(), "k", 4)
+	require.NoError(t, err)
+	require.Equal(t, []int{4}, d.Versions)
+	leave()
+	d, err = s.DestroyKey(t.Context(), "k", provider.AllVersions)
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 3, 4, 5}, d.Versions)
+	require.ErrorIs(t, second(s.DestroyKey(t.Context(), "k", provider.AllVersions)), provider.ErrNotFound)
 }
 
 // snapshot returns what stands under dir: for each file its mode and content, or where it points, or its size.
