@@ -261,7 +261,10 @@ func TestAPassFinishesADestroy(t *testing.T) {
 		r := newRig(t, Config{})
 		r.create(provider.KeySpec{KID: "k"})
 		r.rotate("k")
+		r.rotate("k")
 		r.create(provider.KeySpec{KID: "other"})
+		_, err := r.DestroyKey(t.Context(), "k", 2)
+		require.NoError(t, err)
 		synctest.Wait()
 		r.secondary.Refuse(provider.ErrUnavailable, "DestroyKey")
 		d, err := r.DestroyKey(t.Context(), "k", 1)
@@ -277,6 +280,15 @@ func TestAPassFinishesADestroy(t *testing.T) {
 		report, err = r.Reconcile(t.Context())
 		require.NoError(t, err)
 		require.Empty(t, report.Finished)
+
+		r.primary.Refuse(provider.ErrUnavailable, "DestroyKey")
+		_, err = r.DestroyKey(t.Context(), "other", 1)
+		require.ErrorIs(t, err, provider.ErrUnavailable)
+		r.primary.Refuse(nil)
+		report, err = r.Reconcile(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, report.Finished, "the caller was told that it failed, and the primary still has it")
+		require.Empty(t, r.Status().Pending)
 	})
 }
 

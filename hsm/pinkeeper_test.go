@@ -1,0 +1,163 @@
+//go:build cgo
+
+package hsm
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"testing"
+
+	"github.com/miekg/pkcs11"
+	"github.com/stretchr/testify/require"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// door is a token that only knows a PIN.
+type door struct {
+	pin   string
+	fault error // what every try ends with, if it is not nil
+	tried []string
+}
+
+func (d *door) try(pin string) (already bool, err error) {
+	d.tried = append(d.tried, pin)
+	if d.fault != nil {
+		return false, d.fault
+	}
+	if pin != d.pin {
+		return false, provider.ErrAuth
+	}
+	return false, nil
+}
+
+// keeperFor returns a keeper with a source whose value and error the test sets, and a token that nobody has tried a PIN on.
+func keeperFor() (*pinKeeper, *changingPIN, TokenInfo) {
+	p := &changingPIN{}
+	return &pinKeeper{source: p.source, logger: slog.New(slog.DiscardHandler)}, p, TokenInfo{Label: "t", Serial: rand.Text()}
+}
+
+func (p *changingPIN) setText(s string) { p.set(provider.NewSecret([]byte(s))) }
+
+func TestAPINThatWasAcceptedIsNotAskedForAgain(t *testing.T) {
+	k, p, token := keeperFor()
+	d := &door{pin: "right"}
+	p.setText("right")
+	for range 3 {
+		require.NoError(t, k.present(t.Context(), token, d.try))
+	}
+	require.NoError(t, k.repeat(token, d.try))
+	require.Equal(t, []string{"right", "right", "right", "right"}, d.tried)
+	require.EqualValues(t, 1, p.asked.Load(), "a prompt can't be answered twice")
+
+	d.fault = provider.ErrUnavailable
+	require.ErrorIs(t, k.present(t.Context(), token, d.try), provider.ErrUnavailable)
+	d.fault = nil
+	require.NoError(t, k.present(t.Context(), token, d.try), "an outage is no refusal")
+	require.EqualValues(t, 1, p.asked.Load())
+}
+
+func TestAPINThatWasChangedIsAskedForAtOnce(t *testing.T) {
+	k, p, token := keeperFor()
+	d := &door{pin: "old"}
+	p.setText("old")
+	require.NoError(t, k.present(t.Context(), token, d.try))
+	d.pin = "new"
+	p.setText("new")
+	require.NoError(t, k.present(t.Context(), token, d.try))
+	require.Equal(t, []string{"old", "old", "new"}, d.tried)
+	require.EqualValues(t, 2, p.asked.Load())
+}
+
+func TestARefusedPINIsNotTriedByAnybodyAgain(t *testing.T) {
+	k, p, token := keeperFor()
+	d := &door{pin: "right"}
+	p.setText("wrong")
+	for range 3 {
+		err := k.present(t.Context(), token, d.try)
+		require.ErrorIs(t, err, provider.ErrAuth)
+		require.NotContains(t, err.Error(), "wrong")
+	}
+	other, q, _ := keeperFor()
+	q.setText("wrong")
+	require.ErrorIs(t, other.present(t.Context(), token, d.try), provider.ErrAuth)
+	require.Equal(t, []string{"wrong"}, d.tried)
+	q.setText("right")
+	require.NoError(t, other.present(t.Context(), token, d.try))
+	require.NoError(t, other.repeat(token, d.try))
+
+	d.pin = "newer"
+	require.ErrorIs(t, other.repeat(token, d.try), provider.ErrAuth)
+	tried := len(d.tried)
+	require.ErrorIs(t, other.repeat(token, d.try), provider.ErrAuth)
+	require.ErrorIs(t, other.present(t.Context(), token, d.try), provider.ErrAuth, "the source has the refused one")
+	require.Len(t, d.tried, tried, "a refusal of a repeated PIN counts as any other")
+}
+
+func TestWhatIsNoPINIsNotTried(t *testing.T) {
+	away := errors.New("no terminal")
+	for _, tt := range []struct {
+		name   string
+		source provider.SecretSource
+		want   error
+	}{
+		{"the source fails", func(context.Context) (provider.Secret, error) { return provider.Secret{}, away }, provider.ErrAuth},
+		{"it is empty", func(context.Context) (provider.Secret, error) { return provider.Secret{}, nil }, provider.ErrAuth},
+		{"it begins with a NUL", func(context.Context) (provider.Secret, error) { return provider.NewSecret([]byte("\x00pin")), nil }, provider.ErrInvalid},
+		{"it ends with a NUL", func(context.Context) (provider.Secret, error) { return provider.NewSecret([]byte("pin\x00")), nil }, provider.ErrInvalid},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k, _, token := keeperFor()
+			k.source = tt.source
+			d := &door{}
+			err := k.present(t.Context(), token, d.try)
+			require.ErrorIs(t, err, tt.want)
+			require.NotContains(t, err.Error(), "pin\x00")
+			require.ErrorIs(t, k.repeat(token, d.try), provider.ErrAuth)
+			require.Empty(t, d.tried)
+		})
+	}
+}
+
+func TestAPersonIsAskedAtThePINPadOnce(t *testing.T) {
+	k, _, token := keeperFor()
+	d := &door{pin: "typed"}
+	require.ErrorIs(t, k.pad(token, d.try), provider.ErrInvalid, "it has none")
+	token.flags = pkcs11.CKF_PROTECTED_AUTHENTICATION_PATH
+	for _, flag := range []uint{pkcs11.CKF_USER_PIN_LOCKED, pkcs11.CKF_USER_PIN_FINAL_TRY} {
+		brink := token
+		brink.flags |= flag
+		require.ErrorIs(t, k.pad(brink, d.try), provider.ErrAuth)
+	}
+	require.Empty(t, d.tried)
+	for range 3 {
+		require.ErrorIs(t, k.pad(token, d.try), provider.ErrAuth)
+	}
+	require.Len(t, d.tried, 1)
+
+	k, _, _ = keeperFor()
+	d = &door{}
+	for range 3 {
+		require.NoError(t, k.pad(token, d.try))
+	}
+	require.Equal(t, []string{"", "", ""}, d.tried)
+	require.Zero(t, k.asked.Load()%2, "nobody is being asked any more")
+}
+
+// A process that is logged in already proves nothing for a PIN that the token did not look at.
+func TestALoginThatWasThereProvesNoPIN(t *testing.T) {
+	k, p, token := keeperFor()
+	p.setText("right")
+	d := &door{pin: "right"}
+	require.NoError(t, k.present(t.Context(), token, d.try))
+	loggedIn := func(string) (bool, error) { return true, nil }
+	require.NoError(t, k.present(t.Context(), token, loggedIn))
+	other, q, _ := keeperFor()
+	q.setText("wrong")
+	require.ErrorIs(t, other.present(t.Context(), token, loggedIn), provider.ErrAuth)
+	require.ErrorIs(t, other.repeat(token, d.try), provider.ErrAuth, "it is not kept")
+	q.setText("right")
+	require.NoError(t, other.present(t.Context(), token, loggedIn))
+}
