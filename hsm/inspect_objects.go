@@ -155,7 +155,7 @@ func (v *visit) search(s pkcs11.SessionHandle, t TokenInfo) ([]pkcs11.ObjectHand
 			return nil, newError(t.Label, "C_FindObjects", err)
 		}
 		if len(handles) == 0 {
-			return all, nil
+			return all, t.cutShort(len(all))
 		}
 		all = append(all, handles...)
 	}

@@ -5,6 +5,7 @@ package hsm
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/miekg/pkcs11"
 
@@ -46,8 +47,8 @@ func (v *visit) object(s pkcs11.SessionHandle, h pkcs11.ObjectHandle) (*object, 
 func (v *visit) attribute(s pkcs11.SessionHandle, h pkcs11.ObjectHandle, a readable, o *object, info *ObjectInfo) {
 	b, err := v.value(s, h, a.typ)
 	switch {
-	case errors.Is(err, pkcs11.Error(pkcs11.CKR_ATTRIBUTE_TYPE_INVALID)), errors.Is(err, pkcs11.Error(pkcs11.CKR_ATTRIBUTE_SENSITIVE)):
-		return // the object has no such attribute, or keeps it to itself
+	case absent(err):
+		return
 	case err != nil:
 		var code pkcs11.Error
 		errors.As(err, &code)
@@ -58,6 +59,13 @@ func (v *visit) attribute(s pkcs11.SessionHandle, h pkcs11.ObjectHandle, a reada
 	if value := a.kind.decode(b); value != nil {
 		info.Attributes = append(info.Attributes, Attribute{a.name, value})
 	}
+}
+
+// absent tells whether an object has no such attribute, or keeps it to itself. wolfPKCS11 says so by CK_UNAVAILABLE_INFORMATION, which
+// is a length and no code.
+func absent(err error) bool {
+	var code pkcs11.Error
+	return errors.As(err, &code) && slices.Contains([]uint{pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, pkcs11.CKR_ATTRIBUTE_SENSITIVE, pkcs11.CK_UNAVAILABLE_INFORMATION}, uint(code))
 }
 
 // set keeps what the rest of the package knows how to use.

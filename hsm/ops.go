@@ -13,7 +13,7 @@ import (
 )
 
 func (c *conn) create(ctx context.Context, template []attribute) error {
-	if err := c.unambiguous(ctx); err != nil {
+	if err := c.mayMake(ctx); err != nil {
 		wipe(template)
 		return err
 	}
@@ -84,13 +84,23 @@ func isGone(err error) bool {
 	return errors.Is(err, pkcs11.Error(pkcs11.CKR_OBJECT_HANDLE_INVALID)) || errors.Is(err, pkcs11.Error(pkcs11.CKR_KEY_HANDLE_INVALID))
 }
 
-// unambiguous starts a module afresh that would give the next object the handle of another one. The next operation waits for it.
-func (c *conn) unambiguous(ctx context.Context) error {
+// mayMake starts a module afresh that would give the next object the handle of another one. The next operation waits for it.
+// provider.ErrUnsupported on a token that may hold more objects than its module shows: the new one would hide another.
+func (c *conn) mayMake(ctx context.Context) error {
 	m, err := c.ready(ctx)
 	if err == nil && c.lib.repeats.Load() {
 		c.restart(m, nil, c.startAfresh)
 	}
-	return err
+	if err != nil || quirksOf(m.info).shortSearch == 0 {
+		return err
+	}
+	return c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
+		all, err := c.searchIn(s, nil)
+		if err != nil {
+			return err
+		}
+		return m.info.cutShort(len(all))
+	})
 }
 
 func (c *conn) sign(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error) {

@@ -218,3 +218,10 @@ func TestASearchThatMayBeCutShortIsRefused(t *testing.T) {
 	})
 	require.ErrorIs(t, err, errAbandoned)
 }
+
+func TestAnAttributeIsAbsentByWhateverCode(t *testing.T) {
+	for code, want := range map[uint]bool{0x12: true, 0x11: true, ^uint(0): true, 5: false, 0x82: false} {
+		require.Equal(t, want, absent(pkcs11.Error(code)), "%X", code)
+	}
+	require.False(t, absent(nil))
+}

@@ -160,6 +160,15 @@ func (q quirks) and(r quirks) quirks {
 	}
 }
 
+// cutShort returns provider.ErrUnsupported if a search of a whole token that shows n objects may have been ended before it was done.
+func (t TokenInfo) cutShort(n int) error {
+	if most := quirksOf(t).shortSearch; most == 0 || n != most {
+		return nil
+	}
+	return provider.Unsupportedf("search token %s: the module shows %d objects and no more, so that some may be missing: want it built with a larger limit (WP11_FIND_MAX of wolfPKCS11)",
+		quote(t.Label), n)
+}
+
 // keyTypeOf returns the CKK_ value of an algorithm's keys.
 func (q quirks) keyTypeOf(a provider.KeyAlg) uint {
 	switch {

@@ -73,16 +73,14 @@ func (c *conn) search(ctx context.Context, match []attribute) ([]pkcs11.ObjectHa
 // whole returns provider.ErrUnsupported if a search with n matches may have been cut short (quirks.shortSearch): a key that is not shown
 // would count as gone. A module that shows more objects than that of the whole token is not of the kind.
 func (c *conn) whole(m *member, s pkcs11.SessionHandle, n int) error {
-	most := quirksOf(m.info).shortSearch
-	if most == 0 || n != most {
+	if m.info.cutShort(n) == nil {
 		return nil
 	}
 	all, err := c.searchIn(s, nil)
-	if err == nil && len(all) == most {
-		err = provider.Unsupportedf("search token %s: the module shows %d objects and no more, so that some may be missing: want it built with a larger limit (WP11_FIND_MAX of wolfPKCS11)",
-			quote(m.info.Label), most)
+	if err != nil {
+		return err
 	}
-	return err
+	return m.info.cutShort(len(all))
 }
 
 func (c *conn) searchIn(s pkcs11.SessionHandle, match []*pkcs11.Attribute) (all []pkcs11.ObjectHandle, err error) {
