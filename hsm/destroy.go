@@ -12,7 +12,7 @@ import (
 )
 
 // DestroyKey destroys one version, or all. A version that is cut off on its way is finished by the next write to the key: its
-// tombstone is written first, and from then on it is not found.
+// tombstone is written first, and from then on it is not found. So another DestroyKey of what is not found may take its time, and fail.
 func (t *Token) DestroyKey(ctx context.Context, kid string, n int) (provider.Destruction, error) {
 	done := provider.Destruction{KID: kid}
 	if err := t.begin(ctx); err != nil {
@@ -35,7 +35,9 @@ func (t *Token) DestroyKey(ctx context.Context, kid string, n int) (provider.Des
 	}
 	targets := k.targets(n)
 	if len(targets) == 0 {
-		_, err := k.find(max(n, 0))
+		if k, err = t.tidy(ctx, k); err == nil { // not found is what is gone, and not what a destroy that was cut off has left
+			_, err = k.find(max(n, 0))
+		}
 		return done, err
 	}
 	for _, r := range targets {

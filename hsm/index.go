@@ -21,6 +21,55 @@ type index struct {
 	problems []error // of records that belong to none of them
 }
 
+// believe takes a key over from what was known of it on the same connection, as a whole, if the token fails to show one of its objects
+// now. An object of which nothing is known may hold a record: it is a problem.
+func (x *index) believe(known index, objects []*object) {
+	unread := map[uint]*object{}
+	for _, o := range objects {
+		if o.unread() {
+			unread[o.handle] = o
+		}
+	}
+	if len(unread) == 0 {
+		return
+	}
+	if known.epoch == x.epoch {
+		for kid, k := range known.keys {
+			if k.misses(unread) || x.keys[kid].lacks() {
+				x.keys[kid] = k
+			}
+		}
+	}
+	for _, o := range objects {
+		if unread[o.handle] != nil && !o.isRecord() && (o.class == ckoData || o.class == ckoSecretKey || o.class == classUnknown) {
+			x.problems = append(x.problems, o.problem)
+		}
+	}
+}
+
+// misses tells whether an object of k is among those that are unread, and takes what it finds from among them.
+func (k *key) misses(unread map[uint]*object) bool {
+	found := false
+	miss := func(o *object) {
+		if o != nil && unread[o.handle] != nil {
+			delete(unread, o.handle)
+			found = true
+		}
+	}
+	for _, r := range slices.Concat(k.records, k.spare, k.contested) {
+		miss(r.object)
+	}
+	for _, v := range k.versions {
+		miss(v.private)
+	}
+	return found
+}
+
+// lacks tells whether a version of k is not served because an object can't be read.
+func (k *key) lacks() bool {
+	return k != nil && slices.ContainsFunc(k.problems, func(p problem) bool { return errors.Is(p.err, errUnread) })
+}
+
 // key is one kid as it was found. It is never changed; a change replaces it.
 type key struct {
 	kid       string
@@ -232,11 +281,16 @@ func (v *version) ref() provider.KeyRef {
 	return r
 }
 
-// assemble joins a live record with its objects. objects are those with the record's CKA_ID.
+// assemble joins a live record with its objects. objects are those with the record's CKA_ID, and those that may have it: errUnread if one
+// of those is missed.
 func assemble(r *located, objects []*object) (*version, error) {
 	v := &version{located: r}
-	var public []*object
+	var public, unread []*object
 	for _, o := range objects {
+		if o.unread() {
+			unread = append(unread, o)
+			continue
+		}
 		if hex.EncodeToString(o.id) != r.ID || !fits(r.Alg, o.keyType) {
 			continue
 		}
@@ -252,16 +306,27 @@ func assemble(r *located, objects []*object) (*version, error) {
 			public = append(public, o)
 		}
 	}
+	noPrivate, noPublic := v.private == nil && !r.PublicOnly, len(public) == 0 && r.Alg.Class() != provider.Symmetric
+	if noPrivate || noPublic {
+		for _, o := range unread {
+			if o.class == classUnknown || noPrivate && (o.class == ckoPrivateKey || o.class == ckoSecretKey) || noPublic && o.class == ckoPublicKey {
+				return nil, fmt.Errorf("%q: %w: %w", r.jwkKID(), errUnread, o.problem)
+			}
+		}
+	}
 	switch {
-	case v.private == nil && !r.PublicOnly:
+	case noPrivate:
 		return nil, fmt.Errorf("%q: %w", r.jwkKID(), errNoKey)
-	case r.Alg.Class() == provider.Symmetric:
-		return v, nil
-	case len(public) == 0:
+	case noPublic:
 		return v, errNoPublic
+	case len(public) == 0:
+		return v, nil
 	}
 	return v, v.publishOne(public)
 }
+
+// errUnread means that a version is not served because an object can't be read that may be one of its own.
+var errUnread = errors.New("an object that it may need can't be read")
 
 // publishOne publishes the first of the public key objects that is the one that was proved. Beside it there may be others, which
 // anyone could have put there.

@@ -161,9 +161,6 @@ func (v *visit) search(s pkcs11.SessionHandle, t TokenInfo) ([]pkcs11.ObjectHand
 	}
 }
 
-// classUnknown is the class of an object that does not tell its own: no module may use the number (CK_UNAVAILABLE_INFORMATION).
-const classUnknown = ^uint(0)
-
 // inspectStep is how many handles one C_FindObjects asks for.
 const inspectStep = 512
 

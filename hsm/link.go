@@ -36,7 +36,9 @@ type link interface {
 	exclusive(ctx context.Context) (release func(), err error)
 
 	// find returns the objects that have all the given attributes, with what could be read of each. It asks afterwards
-	// whether the token is there and the login lasts, because without either it may show no objects and no error.
+	// whether the token is there and the login lasts, because without either it may show no objects and no error. If some can't be
+	// read, time and again, it returns all with the error of the first one: an object of which that is all that is known must not
+	// pass for missing, nor for another one.
 	find(ctx context.Context, match ...attribute) ([]*object, error)
 
 	// publicParts returns o, a private key or certificate, with what its public half can be rebuilt from.
@@ -140,7 +142,7 @@ type object struct {
 	handle uint
 
 	class, keyType    uint
-	private           bool // CKA_PRIVATE, of data objects and of private and secret keys: only who logs in can see or make it
+	private           bool // CKA_PRIVATE: only who logs in can see or make it
 	label             string
 	id                []byte
 	application       string // of data objects
@@ -152,6 +154,22 @@ type object struct {
 	evidence          *provider.Evidence
 	alwaysAuth        bool  // CKA_ALWAYS_AUTHENTICATE
 	problem           error // what could not be read
+}
+
+// classUnknown is the class of an object that does not tell its own: no module may use the number (CK_UNAVAILABLE_INFORMATION).
+const classUnknown = ^uint(0)
+
+// unread tells whether the token has failed to show what the object is, for now or for ever.
+func (o *object) unread() bool { return provider.IsOutage(o.problem) }
+
+// allRead returns the problem of the first object that is unread.
+func allRead(objects []*object) error {
+	for _, o := range objects {
+		if o.unread() {
+			return fmt.Errorf("an object can't be read: %w", o.problem)
+		}
+	}
+	return nil
 }
 
 // clone returns a deep copy.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -119,11 +120,11 @@ func (t *Token) enumerate(ctx context.Context) error {
 
 func (t *Token) enumerateOnce(ctx context.Context) error {
 	t.mu.RLock()
-	before := t.changes
+	before, known := t.changes, t.idx
 	t.mu.RUnlock()
 	at := time.Now()
 	objects, err := t.link.find(ctx)
-	if err != nil {
+	if objects == nil && err != nil {
 		return err
 	}
 	t.noteKeepers(objects)
@@ -142,6 +143,7 @@ func (t *Token) enumerateOnce(ctx context.Context) error {
 			next.problems = append(next.problems, u.err)
 		}
 	}
+	next.believe(known, objects)
 	t.install(next, before)
 	return nil
 }
@@ -152,15 +154,19 @@ func (t *Token) assembleEach(ctx context.Context, records []*located, objects []
 	for _, r := range records {
 		byKID[r.KID] = append(byKID[r.KID], r)
 	}
-	byID := map[string][]*object{}
+	byID, unread := map[string][]*object{}, []*object(nil)
 	for _, o := range objects {
-		byID[string(o.id)] = append(byID[string(o.id)], o)
+		if o.unread() {
+			unread = append(unread, o)
+		} else {
+			byID[string(o.id)] = append(byID[string(o.id)], o)
+		}
 	}
 	keys := make(map[string]*key, len(byKID))
 	for kid, rs := range byKID {
 		k := &key{kid: kid}
 		k.byVersion(rs)
-		if err := t.assembleAll(ctx, k, nil, func(r *located) ([]*object, error) { return byID[string(r.idBytes())], nil }); err != nil {
+		if err := t.assembleAll(ctx, k, nil, func(r *located) ([]*object, error) { return slices.Concat(byID[string(r.idBytes())], unread), nil }); err != nil {
 			return nil, err
 		}
 		keys[kid] = k
@@ -239,7 +245,7 @@ func (t *Token) assembleAll(ctx context.Context, k, known *key, objectsOf func(*
 		}
 		v, err := t.assembled(ctx, r, objects)
 		switch {
-		case provider.IsOutage(err):
+		case provider.IsOutage(err) && !errors.Is(err, errUnread):
 			return err
 		case err != nil:
 			k.problems = append(k.problems, problem{r.Version, err})

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/miekg/pkcs11"
 
@@ -18,10 +19,11 @@ const (
 	searchStep = 512 // handles that one C_FindObjects asks for
 	readStep   = 16  // objects that are read in one operation: a token with thousands takes its time, and hangs not for that
 	findTries  = 3   // how often a search begins again because an object vanished from under it
+	readTries  = 4   // how often an object is read that the token fails to show
 )
 
 func (c *conn) find(ctx context.Context, match ...attribute) ([]*object, error) {
-	return settled(c.cfg, func() (found []*object, err error) {
+	found, err := settled(c.cfg, func() (found []*object, err error) {
 		for range findTries {
 			var whole bool
 			if found, whole, err = c.findOnce(ctx, match); whole || err != nil {
@@ -30,6 +32,10 @@ func (c *conn) find(ctx context.Context, match ...attribute) ([]*object, error) 
 		}
 		return found, err
 	})
+	if err != nil {
+		return nil, err
+	}
+	return found, allRead(found)
 }
 
 // findOnce is find on one connection; errMoved if it was made anew half-way. whole tells that every object that was found could be
@@ -39,15 +45,32 @@ func (c *conn) findOnce(ctx context.Context, match []attribute) (found []*object
 	if err != nil {
 		return nil, false, err
 	}
-	found = make([]*object, 0, len(handles))
-	for chunk := range slices.Chunk(handles, readStep) {
-		objects, err := c.readAll(ctx, epoch, chunk)
-		if err != nil {
-			return nil, false, err
+	todo := handles
+	for try := 1; ; try++ {
+		var unread []pkcs11.ObjectHandle
+		for chunk := range slices.Chunk(todo, readStep) {
+			objects, err := c.readAll(ctx, epoch, chunk)
+			if err != nil {
+				return nil, false, err
+			}
+			for _, o := range objects {
+				if o.unread() && try < readTries {
+					unread = append(unread, pkcs11.ObjectHandle(o.handle))
+				} else {
+					found = append(found, o)
+				}
+			}
 		}
-		found = append(found, objects...)
+		if len(unread) == 0 {
+			return found, len(found) == len(handles), nil
+		}
+		select {
+		case <-time.After(c.cfg.pace.readAgain << (2 * (try - 1))):
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		}
+		todo = unread
 	}
-	return found, len(found) == len(handles), nil
 }
 
 // search returns the handles of the objects that match, and their epoch.
@@ -142,7 +165,7 @@ type reader struct {
 // read returns what can be read of an object; nil if it is gone. What can't be read is the object's problem and hides no
 // other object. An error means that nothing at all can be read any more.
 func (c *conn) read(m *member, s pkcs11.SessionHandle, h pkcs11.ObjectHandle) (*object, error) {
-	r := &reader{c: c, s: s, h: h, o: &object{epoch: m.epoch, handle: uint(h)}}
+	r := &reader{c: c, s: s, h: h, o: &object{epoch: m.epoch, handle: uint(h), class: classUnknown}}
 	class, err := r.attributes(pkcs11.CKA_CLASS)
 	switch {
 	case isGone(err):
@@ -174,25 +197,26 @@ func (c *conn) read(m *member, s pkcs11.SessionHandle, h pkcs11.ObjectHandle) (*
 }
 
 func (r *reader) data() {
-	values := r.optional(pkcs11.CKA_LABEL, pkcs11.CKA_APPLICATION, pkcs11.CKA_PRIVATE)
+	values := r.essential(pkcs11.CKA_LABEL, pkcs11.CKA_APPLICATION, pkcs11.CKA_PRIVATE)
 	r.o.label, r.o.application, r.o.private = string(values[0]), string(values[1]), isTrue(values[2])
-	if r.o.isRecord() {
+	if r.o.problem == nil && r.o.isRecord() {
 		r.o.value = r.required(pkcs11.CKA_VALUE)[0]
 	}
 }
 
 func (r *reader) identity() {
-	values := r.optional(pkcs11.CKA_LABEL, pkcs11.CKA_ID, pkcs11.CKA_KEY_TYPE)
-	r.o.label, r.o.id, r.o.keyType = string(values[0]), values[1], toUint(values[2])
+	values := r.essential(pkcs11.CKA_ID, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_LABEL, pkcs11.CKA_PRIVATE)
+	r.o.id, r.o.keyType, r.o.label, r.o.private = values[0], toUint(values[1]), string(values[2]), isTrue(values[3])
 }
 
 func (r *reader) publicKey() {
 	r.identity()
-	switch r.o.keyType {
-	case pkcs11.CKK_RSA:
+	switch {
+	case r.o.problem != nil:
+	case r.o.keyType == pkcs11.CKK_RSA:
 		values := r.required(pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT)
 		r.o.modulus, r.o.exponent = values[0], values[1]
-	case pkcs11.CKK_EC, ckkECEdwards, ckkECMontgomery:
+	case slices.Contains([]uint{pkcs11.CKK_EC, ckkECEdwards, ckkECMontgomery}, r.o.keyType):
 		values := r.required(pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT)
 		r.o.ecParams, r.o.ecPoint = values[0], values[1]
 	}
@@ -201,9 +225,11 @@ func (r *reader) publicKey() {
 // key reads a private or secret key and the evidence of its protection.
 func (r *reader) key() {
 	r.identity()
+	if r.o.problem != nil {
+		return
+	}
 	values := r.optional(pkcs11.CKA_SENSITIVE, pkcs11.CKA_EXTRACTABLE, pkcs11.CKA_ALWAYS_SENSITIVE, pkcs11.CKA_NEVER_EXTRACTABLE,
-		pkcs11.CKA_LOCAL, pkcs11.CKA_KEY_GEN_MECHANISM, pkcs11.CKA_PRIVATE)
-	r.o.private = isTrue(values[6])
+		pkcs11.CKA_LOCAL, pkcs11.CKA_KEY_GEN_MECHANISM)
 	r.o.evidence = &provider.Evidence{
 		Sensitive: toBool(values[0]), Extractable: toBool(values[1]), AlwaysSensitive: toBool(values[2]), NeverExtractable: toBool(values[3]),
 		Local: toBool(values[4]),
@@ -265,22 +291,42 @@ func (r *reader) note(err error) {
 	}
 }
 
-// optional reads what it can: all at once, and where the module refuses, one by one, because one unknown attribute makes
-// miekg drop the values of all. What is not there stays nil.
+// optional reads attributes that the object can do without. What is not there, or can't be read, stays nil.
 func (r *reader) optional(types ...uint) [][]byte {
-	if values, err := r.attributes(types...); err == nil {
-		return values
-	}
-	values := make([][]byte, len(types))
-	for i, t := range types {
-		if v, err := r.attributes(t); err == nil {
-			values[i] = v[0]
-		}
+	values, _ := r.each(types...)
+	return values
+}
+
+// essential is optional for attributes by which an object is known: it may have none, but one that can't be read is a problem.
+func (r *reader) essential(types ...uint) [][]byte {
+	values, err := r.each(types...)
+	if err != nil {
+		r.o.problem = fmt.Errorf("%s %s: %w", className(r.o.class), quote(r.o.label), r.c.fail("C_GetAttributeValue", err))
 	}
 	return values
 }
 
-// required is optional for attributes without which the object is no use: it notes a problem.
+// each reads what it can: all at once, and where the module refuses, one by one, because one unknown attribute makes miekg drop the
+// values of all. The error is that of the first one that can't be read although the object may have it.
+func (r *reader) each(types ...uint) ([][]byte, error) {
+	if values, err := r.attributes(types...); err == nil {
+		return values, nil
+	}
+	values := make([][]byte, len(types))
+	var failed error
+	for i, t := range types {
+		v, err := r.attributes(t)
+		switch {
+		case err == nil:
+			values[i] = v[0]
+		case failed == nil && !absent(err):
+			failed = err
+		}
+	}
+	return values, failed
+}
+
+// required is for attributes without which the object is no use: that one is missing is a problem, too.
 func (r *reader) required(types ...uint) [][]byte {
 	values, err := r.attributes(types...)
 	if err != nil {

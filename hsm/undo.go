@@ -39,13 +39,14 @@ func (t *Token) remove(ctx context.Context, rec record) error {
 	return nil
 }
 
-// removeKeys destroys the private, secret and public key objects with a CKA_ID, and looks whether they are gone.
-// provider.ErrUnsupported if they are not, though the token says so.
+// removeKeys destroys the private, secret and public key objects with a CKA_ID, also those of which no more can be read, and looks
+// whether they are gone. provider.ErrUnsupported if they are not, though the token says so.
 func (t *Token) removeKeys(ctx context.Context, id []byte) error {
 	const tries = 3
 	for try := 0; ; try++ {
 		objects, err := t.link.find(ctx, attribute{ckaID, id})
-		if err != nil {
+		unknown := slices.ContainsFunc(objects, func(o *object) bool { return o.class == classUnknown })
+		if err != nil && (objects == nil || unknown) {
 			return err
 		}
 		keys := slices.DeleteFunc(objects, func(o *object) bool {
