@@ -32,15 +32,16 @@ func TestAnObjectThatIsNotShownIsNotGone(t *testing.T) {
 	id := keyID(t, f.Token, ref.KID)
 	secret, err := f.CreateKey(ctx, provider.KeySpec{Alg: provider.AES256GCM})
 	require.NoError(t, err)
+	bare, err := f.CreateKey(ctx, provider.KeySpec{Alg: provider.RSAPKCS1SHA256, Bits: 2048})
+	require.NoError(t, err)
+	loseThePublicObject(t, f.Token, keyID(t, f.Token, bare.KID))
 	reads := map[string]func() error{
-		"a look at the token": func() error { f.forget(); _, err := f.GetKey(ctx, ref.KID, 0); return err },
-		"a look at the key": func() error {
-			_, err := f.reloadExcept(ctx, ref.KID, nil)
-			return err
-		},
-		"a secret key":        func() error { f.forget(); _, err := f.GetKey(ctx, secret.KID, 0); return err },
-		"a public key":        func() error { f.forget(); _, err := f.PublicJWK(ctx, ref.KID, 0); return err },
-		"a version not known": func() error { _, err := f.GetKey(ctx, ref.KID, 2); return notFoundOK(err) },
+		"a look at the token":                     func() error { f.forget(); _, err := f.GetKey(ctx, ref.KID, 0); return err },
+		"a look at the key":                       func() error { return served(f.reloadExcept(ctx, ref.KID, nil)) },
+		"a secret key":                            func() error { f.forget(); _, err := f.GetKey(ctx, secret.KID, 0); return err },
+		"a public key":                            func() error { f.forget(); _, err := f.PublicJWK(ctx, ref.KID, 0); return err },
+		"a public key that the private one tells": func() error { return served(f.reloadExcept(ctx, bare.KID, nil)) },
+		"a version not known":                     func() error { _, err := f.GetKey(ctx, ref.KID, 2); return notFoundOK(err) },
 		"a search for a CKA_ID": func() error {
 			objects, err := f.link.find(ctx, attribute{ckaID, id})
 			if err == nil && len(objects) != 2 {
@@ -63,21 +64,33 @@ func TestAnObjectThatIsNotShownIsNotGone(t *testing.T) {
 		},
 	}
 	const forEver = 0
-	for _, code := range []uint{pkcs11.CKR_DEVICE_ERROR, pkcs11.CKR_DEVICE_MEMORY} {
-		for _, times := range []int{1, 2, 4, 7, 30, forEver} {
-			for after := range 10 {
-				for name, read := range reads {
-					f.m.On("C_GetAttributeValue").After(after).Times(times).Fail(code)
-					err := read()
-					f.m.Clear()
-					if err != nil {
-						require.ErrorIs(t, err, provider.ErrUnavailable, "%s: %s after %d calls, %d times", name, codeName(code), after, times)
-						require.NotErrorIs(t, err, provider.ErrTampered)
-					}
+	for _, fault := range []struct {
+		code  uint
+		times int
+	}{
+		{pkcs11.CKR_DEVICE_ERROR, 1}, {pkcs11.CKR_DEVICE_ERROR, 2}, {pkcs11.CKR_DEVICE_ERROR, 4}, {pkcs11.CKR_DEVICE_MEMORY, 5},
+		{pkcs11.CKR_GENERAL_ERROR, 7}, {pkcs11.CKR_DEVICE_ERROR, 30}, {pkcs11.CKR_DEVICE_ERROR, forEver},
+	} {
+		for after := range 8 {
+			for name, read := range reads {
+				f.m.On("C_GetAttributeValue").After(after).Times(fault.times).Fail(fault.code)
+				err := read()
+				f.m.Clear()
+				if err != nil {
+					require.ErrorIs(t, err, provider.ErrUnavailable, "%s: %s after %d calls, %d times", name, codeName(fault.code), after, fault.times)
+					require.NotErrorIs(t, err, provider.ErrTampered)
 				}
 			}
 		}
 	}
+}
+
+// served returns why the latest version of a key is not served.
+func served(k *key, err error) error {
+	if err == nil {
+		_, err = k.find(0)
+	}
+	return err
 }
 
 func notFoundOK(err error) error {
@@ -117,4 +130,12 @@ func keyID(t *testing.T, token *Token, kid string) []byte {
 	_, v, err := token.lookupVersion(context.Background(), kid, 1)
 	require.NoError(t, err)
 	return v.idBytes()
+}
+
+func loseThePublicObject(t *testing.T, token *Token, id []byte) {
+	t.Helper()
+	objects, err := token.link.find(context.Background(), attribute{ckaID, id}, attribute{ckaClass, uint(ckoPublicKey)})
+	require.NoError(t, err)
+	require.Len(t, objects, 1)
+	require.NoError(t, token.link.destroy(context.Background(), objects[0]))
 }

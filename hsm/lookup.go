@@ -308,6 +308,9 @@ func (t *Token) rebuildPublic(ctx context.Context, v *version, objects []*object
 		if v.public, err = publicKey(parts); err == nil {
 			return v.publish()
 		}
+		if parts.unread() {
+			return fmt.Errorf("%q: %w: %w", v.jwkKID(), errUnread, parts.problem)
+		}
 	}
 	return fmt.Errorf("%q: %w, and neither the private key nor a certificate tells it", v.jwkKID(), errNoPublic)
 }

@@ -247,12 +247,18 @@ func (c *conn) publicParts(ctx context.Context, o *object) (*object, error) {
 			return errMoved
 		}
 		r := &reader{c: c, s: s, h: pkcs11.ObjectHandle(o.handle), o: &parts}
+		var values [][]byte
+		var missed error
 		if o.class == pkcs11.CKO_CERTIFICATE {
-			parts.value = r.optional(pkcs11.CKA_VALUE)[0]
-			return r.lost
+			values, missed = r.each(pkcs11.CKA_VALUE)
+			parts.value = values[0]
+		} else {
+			values, missed = r.each(pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT, pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT, ckaPublicKeyInfo)
+			parts.modulus, parts.exponent, parts.ecParams, parts.ecPoint, parts.publicKeyInfo = values[0], values[1], values[2], values[3], values[4]
 		}
-		values := r.optional(pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT, pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT, ckaPublicKeyInfo)
-		parts.modulus, parts.exponent, parts.ecParams, parts.ecPoint, parts.publicKeyInfo = values[0], values[1], values[2], values[3], values[4]
+		if _, err := publicKey(&parts); err != nil && missed != nil {
+			parts.problem = c.fail("C_GetAttributeValue", missed)
+		}
 		return r.lost
 	})
 	if err != nil {
