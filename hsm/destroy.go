@@ -35,9 +35,7 @@ func (t *Token) DestroyKey(ctx context.Context, kid string, n int) (provider.Des
 	}
 	targets := k.targets(n)
 	if len(targets) == 0 {
-		if k, err = t.tidy(ctx, k); err == nil { // not found is what is gone, and not what a destroy that was cut off has left
-			_, err = k.find(max(n, 0))
-		}
+		_, err := k.find(max(n, 0))
 		return done, err
 	}
 	for _, r := range targets {

@@ -325,9 +325,6 @@ func assemble(r *located, objects []*object) (*version, error) {
 	return v, v.publishOne(public)
 }
 
-// errUnread means that a version is not served because an object can't be read that may be one of its own.
-var errUnread = errors.New("an object that it may need can't be read")
-
 // publishOne publishes the first of the public key objects that is the one that was proved. Beside it there may be others, which
 // anyone could have put there.
 func (v *version) publishOne(objects []*object) (err error) {

@@ -162,11 +162,14 @@ const classUnknown = ^uint(0)
 // unread tells whether the token has failed to show what the object is, for now or for ever.
 func (o *object) unread() bool { return provider.IsOutage(o.problem) }
 
-// allRead returns the problem of the first object that is unread.
+// errUnread means that an object can't be read which may be one that is looked for.
+var errUnread = errors.New("an object can't be read")
+
+// allRead returns errUnread with the problem of the first object that is unread.
 func allRead(objects []*object) error {
 	for _, o := range objects {
 		if o.unread() {
-			return fmt.Errorf("an object can't be read: %w", o.problem)
+			return fmt.Errorf("%w: %w", errUnread, o.problem)
 		}
 	}
 	return nil
