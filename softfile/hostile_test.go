@@ -108,6 +108,14 @@ func TestABadRecordIsReportedAndHidesNothing(t *testing.T) {
 		}, "fingerprint: not that of the public half"},
 		{"a private member in the public key", func(t *testing.T, h hostile) { h.edit(t, `"kty"`, `"d": "AAAA", "kty"`) }, `unknown member "d"`},
 		{"a private half in plain text", func(t *testing.T, h hostile) { h.edit(t, `"private": "`, `"private": "{}`) }, "JWE part 1"},
+		{"no public half", func(t *testing.T, h hostile) {
+			content := read(t, h.path)
+			h.write(t, strings.Replace(content, "  \"public\": "+member(t, content, "public")+",\n", "", 1))
+		}, "without its public half"},
+		{"a private half under a passphrase of its own", func(t *testing.T, h hostile) {
+			salted := jweHeader{Alg: algPassphrase, KID: "id", P2S: b64.EncodeToString(random(saltSize)), P2C: minIterations}
+			h.edit(t, member(t, read(t, h.path), "private"), `"`+sealed(t, salted)+`"`)
+		}, "want A256KW"},
 		{"a symmetric key without its secret", func(t *testing.T, h hostile) {
 			h.write(t, strings.ReplaceAll(`{"format":1,"kid":"victim","version":2,"alg":"AES256_GCM","bits":256,"uses":["encrypt"],
 				"export_policy":"none","created":"2026-01-01T00:00:00Z","active_from":"2026-01-01T00:00:00Z","retire_after":0}`, "\n", ""))
