@@ -374,14 +374,15 @@ func TestWhatIsMadeAfterEverybodyHasLeftIsTakenBack(t *testing.T) {
 
 func TestASlowEnumerationHangsNot(t *testing.T) { // each of its steps is an operation, with a time limit of its own
 	ctx := context.Background()
-	const least = 4 * readStep
-	token, m := faulty(t, func(c *Config) { c.Timeout = 2 * time.Second })
-	objects, err := token.link.find(ctx)
+	const least = 8 * readStep
+	maker, m := faulty(t, nil)
+	objects, err := maker.link.find(ctx)
 	require.NoError(t, err)
 	for made := len(objects); made < least; made += 3 {
-		_, err := token.CreateKey(ctx, provider.KeySpec{Alg: provider.Ed25519})
+		_, err := maker.CreateKey(ctx, provider.KeySpec{Alg: provider.Ed25519})
 		require.NoError(t, err)
 	}
+	token := openOn(t, m, func(c *Config) { c.Timeout = 2 * time.Second })
 	calls := m.During(func() { require.NoError(t, token.enumerate(ctx)) })["C_GetAttributeValue"]
 	slow := m.On("C_GetAttributeValue").Delay(5 * time.Second / time.Duration(calls))
 	defer slow.Stop()
