@@ -144,6 +144,9 @@ func (t *Token) shells(ctx context.Context) ([]*object, error) {
 			if err != nil {
 				return nil, err
 			}
+			if parts.unread() {
+				return nil, parts.problem
+			}
 			if o.label == "" && len(o.id) == 0 && o.application == "" && !parts.hasContent() {
 				shells = append(shells, o)
 			}
