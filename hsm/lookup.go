@@ -120,7 +120,7 @@ func (t *Token) enumerate(ctx context.Context) error {
 
 func (t *Token) enumerateOnce(ctx context.Context) error {
 	t.mu.RLock()
-	before, known := t.changes, t.idx
+	before := t.changes
 	t.mu.RUnlock()
 	at := time.Now()
 	objects, err := t.link.find(ctx)
@@ -143,8 +143,7 @@ func (t *Token) enumerateOnce(ctx context.Context) error {
 			next.problems = append(next.problems, u.err)
 		}
 	}
-	next.believe(known, objects)
-	t.install(next, before)
+	t.install(next, objects, before)
 	return nil
 }
 
@@ -174,10 +173,12 @@ func (t *Token) assembleEach(ctx context.Context, records []*located, objects []
 	return keys, nil
 }
 
-// install makes next the index, but for the keys that this Token has changed since the given number of changes.
-func (t *Token) install(next index, before uint64) {
+// install makes next, which was made of objects, the index, but for the keys that this Token has changed since the given number of
+// changes, and for what the token failed to show.
+func (t *Token) install(next index, objects []*object, before uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	next.believe(t.idx, objects)
 	for kid, n := range t.changed {
 		switch k := t.idx.keys[kid]; {
 		case n <= before:
