@@ -81,6 +81,9 @@ func (a *app) writeOutput(path string, b []byte, mode os.FileMode) error {
 	if err == nil {
 		err = file.Chmod(mode)
 	}
+	if err == nil {
+		err = file.Sync() // or a crash may leave the name with nothing behind it
+	}
 	if err = errors.Join(err, file.Close()); err == nil {
 		err = os.Rename(file.Name(), path)
 	}
