@@ -13,15 +13,9 @@ func (t *Token) objects(ctx context.Context) ([]Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := t.link.find(ctx)
-	if err != nil {
-		return nil, err
+	objects, err := t.described(ctx)
+	for i, o := range objects {
+		objects[i].URI = objectURI(info, o)
 	}
-	owners := ownersOf(found)
-	objects := make([]Object, len(found))
-	for i, o := range found {
-		objects[i] = describe(o, owners)
-		objects[i].URI = objectURI(info, objects[i])
-	}
-	return objects, nil
+	return objects, err
 }
