@@ -20,7 +20,7 @@ func smallDisk(t *testing.T) string {
 	dir := t.TempDir()
 	err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k,mode=0700")
 	if errors.Is(err, fs.ErrPermission) {
-		t.Skip("may not mount a small file system")
+		t.Skip("missing capability: to mount a file system (CAP_SYS_ADMIN)")
 	}
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
@@ -181,7 +181,7 @@ func TestNoRoomToSetUp(t *testing.T) {
 	t.Parallel()
 	if ok, err := condition("softhsm"); !ok {
 		require.NoError(t, err)
-		t.Skip("needs SoftHSM2 and cgo")
+		t.Skip("missing capability: SoftHSM2 and cgo")
 	}
 	for _, tt := range []struct {
 		name string

@@ -24,7 +24,7 @@ var interrupts = flag.Int("interrupts", 1, "how often each command of TestComman
 func TestCommandsAreInterrupted(t *testing.T) {
 	if ok, err := condition("softhsm"); !ok {
 		require.NoError(t, err)
-		t.Skip("needs SoftHSM2 and cgo")
+		t.Skip("missing capability: SoftHSM2 and cgo")
 	}
 	t.Parallel()
 	dir := t.TempDir()
