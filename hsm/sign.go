@@ -159,19 +159,19 @@ func (s *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 	return curveFor(s.v.Alg).signatureDER(raw)
 }
 
-// signature returns the mechanism for a signature and what it is given. The padding is the algorithm's; the hash may be
-// another of the SHA-2 family, because TLS and SSH choose it. An automatic PSS salt is as long as the hash: what TLS, X.509
-// and JWA want, and all that some tokens do.
+// signature returns the mechanism for a signature and what it is given. No options stand for the algorithm's own. The padding is
+// the algorithm's; the hash may be another of the SHA-2 family, because TLS and SSH choose it. An automatic PSS salt is as long as
+// the hash: what TLS, X.509 and JWA want, and all that some tokens do.
 func signature(alg provider.KeyAlg, digest []byte, opts crypto.SignerOpts) (mechanism, []byte, error) {
 	if opts == nil {
-		return mechanism{}, nil, provider.Invalidf("sign with a %s key: no options: want at least the hash", alg)
+		opts = alg.SignerOpts()
 	}
 	pss, isPSS := opts.(*rsa.PSSOptions)
 	if isPSS != (alg == provider.RSAPSSSHA256) || isPSS && pss == nil {
 		return mechanism{}, nil, provider.Invalidf("sign with a %s key: options of type %T ask for another padding", alg, opts)
 	}
 	if alg == provider.Ed25519 {
-		if o, ok := opts.(*ed25519.Options); opts.HashFunc() != 0 || ok && o.Context != "" {
+		if o, ok := opts.(*ed25519.Options); ok && (o == nil || o.Context != "") || opts.HashFunc() != 0 {
 			return mechanism{}, nil, provider.Invalidf("sign with an Ed25519 key: want crypto.Hash(0) and the message itself, without a context")
 		}
 		return mechanism{typ: ckmEdDSA}, digest, nil

@@ -84,9 +84,9 @@ type Signing interface {
 	// crypto/tls, crypto/x509, golang.org/x/crypto/ssh and jws. ECDSA signatures are ASN.1 DER as crypto/ecdsa makes
 	// them; the digest may be of SHA-256, SHA-384 or SHA-512, as the protocol asks, and the padding of RSA is always
 	// the algorithm's: of RSA, TLS 1.3 wants RSA_PSS_SHA256 and SSH RSA_PKCS1_SHA256, and crypto/x509 has to be told
-	// SHA256WithRSAPSS by the template for the former. Its Sign may block for as long as the store's time limit. ErrNotFound, also if
-	// version is 0 and none is active; ErrUnsupported if the key does not sign or the store holds only the public half; ErrInvalid
-	// if the key's uses do not name sign.
+	// SHA256WithRSAPSS by the template for the former. Nil options are those of KeyAlg.SignerOpts. Its Sign may block for as
+	// long as the store's time limit. ErrNotFound, also if version is 0 and none is active; ErrUnsupported if the key does not
+	// sign or the store holds only the public half; ErrInvalid if the key's uses do not name sign.
 	//
 	// Who signs for long asks for version 0 again for each signature, which costs next to nothing, and so follows a rotation. A
 	// signer outlives outages of its store: each Sign during one is ErrUnavailable.

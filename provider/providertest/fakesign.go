@@ -56,13 +56,17 @@ func signerOpts(alg provider.KeyAlg, digest []byte, opts crypto.SignerOpts) (cry
 	if opts == nil {
 		opts = alg.SignerOpts()
 	}
-	hash := opts.HashFunc()
+	pss, isPSS := opts.(*rsa.PSSOptions)
+	if isPSS != (alg == provider.RSAPSSSHA256) || isPSS && pss == nil {
+		return nil, provider.Invalidf("sign with %s: options of type %T ask for another padding", alg, opts)
+	}
 	if alg == provider.Ed25519 {
-		if o, ok := opts.(*ed25519.Options); hash != 0 || ok && o.Context != "" {
+		if o, ok := opts.(*ed25519.Options); ok && (o == nil || o.Context != "") || opts.HashFunc() != 0 {
 			return nil, provider.Invalidf("sign with %s: want the message itself, and no context", alg)
 		}
-		return hash, nil
+		return crypto.Hash(0), nil
 	}
+	hash := opts.HashFunc()
 	switch hash {
 	case crypto.SHA256, crypto.SHA384, crypto.SHA512:
 	default:
@@ -71,11 +75,7 @@ func signerOpts(alg provider.KeyAlg, digest []byte, opts crypto.SignerOpts) (cry
 	if len(digest) != hash.Size() {
 		return nil, provider.Invalidf("sign with %s: digest of %d bytes, want the %d of %v", alg, len(digest), hash.Size(), hash)
 	}
-	pss, isPSS := opts.(*rsa.PSSOptions)
-	if isPSS != (alg == provider.RSAPSSSHA256) {
-		return nil, provider.Invalidf("sign with %s: options of type %T ask for another padding", alg, opts)
-	}
-	if isPSS && pss.SaltLength != rsa.PSSSaltLengthEqualsHash && pss.SaltLength != hash.Size() {
+	if isPSS && pss.SaltLength != rsa.PSSSaltLengthAuto && pss.SaltLength != rsa.PSSSaltLengthEqualsHash && pss.SaltLength != hash.Size() {
 		return nil, provider.Invalidf("sign with %s: salt length %d, want that of the hash", alg, pss.SaltLength)
 	}
 	if isPSS {

@@ -57,15 +57,17 @@ func (s *suite) testSignature(t *testing.T, alg provider.KeyAlg) {
 		}
 	}
 	message := []byte("by the contract's own Verify too")
-	signature, err := signer.Sign(nil, alg.Digest(message), alg.SignerOpts())
-	require.NoError(t, err, "the store needs no randomness from the caller")
 	jwk, err := s.p.PublicJWK(t.Context(), ref.KID, 1)
 	require.NoError(t, err)
-	require.NoError(t, jwk.Verify(message, signature))
-	require.ErrorIs(t, jwk.Verify([]byte("another message"), signature), provider.ErrInvalid)
+	for _, opts := range []crypto.SignerOpts{alg.SignerOpts(), nil} {
+		signature, err := signer.Sign(nil, alg.Digest(message), opts)
+		require.NoError(t, err, "the store needs no randomness from the caller, and no options for the algorithm's own scheme")
+		require.NoError(t, jwk.Verify(message, signature))
+		require.ErrorIs(t, jwk.Verify([]byte("another message"), signature), provider.ErrInvalid)
+	}
 }
 
-// signerOptions returns every kind of options that a signer of alg takes.
+// signerOptions returns every kind of options that a signer of alg takes, but for none at all.
 func signerOptions(alg provider.KeyAlg) []crypto.SignerOpts {
 	if alg == provider.Ed25519 {
 		return []crypto.SignerOpts{crypto.Hash(0), &ed25519.Options{}}
@@ -77,6 +79,7 @@ func signerOptions(alg provider.KeyAlg) []crypto.SignerOpts {
 			continue
 		}
 		all = append(all,
+			&rsa.PSSOptions{Hash: hash}, // SaltLength is PSSSaltLengthAuto
 			&rsa.PSSOptions{Hash: hash, SaltLength: rsa.PSSSaltLengthEqualsHash},
 			&rsa.PSSOptions{Hash: hash, SaltLength: hash.Size()})
 	}
@@ -96,6 +99,7 @@ func (s *suite) testWrongSignature(t *testing.T, alg provider.KeyAlg) {
 			{"a digest in place of the message", 32, crypto.SHA256},
 			{"Ed25519ph", 64, &ed25519.Options{Hash: crypto.SHA512}},
 			{"Ed25519ctx", 32, &ed25519.Options{Context: "a protocol"}},
+			{"options that are a nil pointer", 32, (*ed25519.Options)(nil)},
 		}
 	} else {
 		own := alg.SignerOpts()
@@ -107,6 +111,8 @@ func (s *suite) testWrongSignature(t *testing.T, alg provider.KeyAlg) {
 			{"a message in place of a digest", 3 * size, own},
 			{"SHA-1", 20, crypto.SHA1},
 			{"no hash", size, crypto.Hash(0)},
+			{"options that are a nil pointer", size, (*rsa.PSSOptions)(nil)},
+			{"a digest that is a byte short, and no options", size - 1, nil},
 		}
 	}
 	pss := func(salt int) crypto.SignerOpts { return &rsa.PSSOptions{Hash: crypto.SHA256, SaltLength: salt} }
