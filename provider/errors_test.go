@@ -78,8 +78,8 @@ func TestErrorTexts(t *testing.T) {
 		{parse(provider.RSAPSSSHA256, 3072, rsaMaterial), `invalid: RSA_PSS_SHA256 key of 2048 bits: want 3072`},
 		{parse(provider.AES256GCM, 0, secretMaterial([]byte(pin))), `invalid: AES256_GCM key of 21 bytes: want 32 to 32`},
 		{parse(provider.AES256GCM, 0, other), `invalid: public key for AES256_GCM: want none, the algorithm is symmetric`},
-		{secondError(provider.Material(pin)), `invalid: private key of type string: want a key of crypto/rsa, ecdsa, ed25519 or ecdh`},
-		{secondError(provider.PublicMaterial(pin)), `invalid: public key of type string: want a key of crypto/rsa, ecdsa, ed25519 or ecdh`},
+		{secondError(provider.Material(pin)), `invalid: private key of type string: want a key of crypto/rsa, ecdsa, ed25519 or ecdh, and neither nil nor empty`},
+		{secondError(provider.PublicMaterial(pin)), `invalid: public key of type string: want a key of crypto/rsa, ecdsa, ed25519 or ecdh, and neither nil nor empty`},
 		{secondError(provider.CheckPublic(provider.ECDSAP256SHA256, &ecdsa.PublicKey{})), `invalid: *ecdsa.PublicKey for ECDSA_P256_SHA256: want a key of type EC P-256`},
 
 		{newJWK(provider.AES256GCM), `not supported: public JWK of "k.1": a AES256_GCM key is symmetric and has no public half`},

@@ -13,7 +13,8 @@ import (
 )
 
 // JWK is the public JWK (RFC 7517) of one version. It carries kid, kty and its parameters, use, alg and, but for
-// X25519, key_ops, and never a private member. It can't be changed, so copies are cheap; Key returns the jwx type.
+// X25519, key_ops, and never a private member. It can't be changed, so copies are cheap; Key returns the jwx type. The zero JWK is
+// no key: its JSON is null, a set leaves it out, and nothing verifies with it.
 type JWK struct {
 	*publicJWK
 	State      State // of the version, when the answer was made
@@ -25,6 +26,16 @@ type publicJWK struct {
 	public     crypto.PublicKey
 	thumbprint string
 	json       []byte
+}
+
+// noJWK is what the zero JWK is.
+var noJWK = &publicJWK{json: []byte("null")}
+
+func (k JWK) facts() *publicJWK {
+	if k.publicJWK == nil {
+		return noJWK
+	}
+	return k.publicJWK
 }
 
 // NewJWK returns the JWK of the version that ref describes, with public as its public half. [ErrUnsupported] for a
@@ -76,38 +87,38 @@ func Thumbprint(public crypto.PublicKey) (string, error) {
 }
 
 // JWKKID returns the JWK's kid member, "<kid>.<version>".
-func (k JWK) JWKKID() string { return k.ref.JWKKID() }
+func (k JWK) JWKKID() string { return k.facts().ref.JWKKID() }
 
 // Ref describes the version as it was when the answer was made.
 func (k JWK) Ref() KeyRef {
-	ref := k.ref.Clone()
+	ref := k.facts().ref.Clone()
 	ref.State, ref.Provenance = k.State, k.Provenance
 	return ref
 }
 
 // Alg returns the version's algorithm.
-func (k JWK) Alg() KeyAlg { return k.ref.Alg }
+func (k JWK) Alg() KeyAlg { return k.facts().ref.Alg }
 
 // PublicKey returns the public half: *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey or *ecdh.PublicKey. It is shared:
 // do not change it.
-func (k JWK) PublicKey() crypto.PublicKey { return k.public }
+func (k JWK) PublicKey() crypto.PublicKey { return k.facts().public }
 
 // Thumbprint returns the RFC 7638 thumbprint (SHA-256, base64url without padding).
-func (k JWK) Thumbprint() string { return k.thumbprint }
+func (k JWK) Thumbprint() string { return k.facts().thumbprint }
 
 // JSON returns the JWK as JSON. The caller owns the slice.
-func (k JWK) JSON() []byte { return slices.Clone(k.json) }
+func (k JWK) JSON() []byte { return slices.Clone(k.facts().json) }
 
 // MarshalJSON returns the same as JSON.
-func (k JWK) MarshalJSON() ([]byte, error) {
-	if k.publicJWK == nil {
-		return []byte("null"), nil
-	}
-	return k.JSON(), nil
-}
+func (k JWK) MarshalJSON() ([]byte, error) { return k.JSON(), nil }
 
 // Key returns the JWK as a jwx key. The caller owns it.
-func (k JWK) Key() (jwk.Key, error) { return jwk.ParseKey(k.json) }
+func (k JWK) Key() (jwk.Key, error) {
+	if k.publicJWK == nil {
+		return nil, Invalidf("no JWK: want one that a store answered")
+	}
+	return jwk.ParseKey(k.json)
+}
 
 // publicKeyOps returns the key_ops (RFC 7517 section 4.3) of the public half of a key with the given uses. There are none for
 // a key that derives: deriving is done with the private half (W3C Web Cryptography API, ECDH and X25519), and libraries of
@@ -126,12 +137,16 @@ func publicKeyOps(uses []KeyUse) jwk.KeyOperationList {
 }
 
 func jwkFromPublic(public crypto.PublicKey) (jwk.Key, error) {
-	if k, ok := public.(*ecdh.PublicKey); ok {
-		public = x25519.PublicKey(k.Bytes())
+	raw := public
+	if k, ok := public.(*ecdh.PublicKey); ok && k != nil && k.Curve() == ecdh.X25519() {
+		raw = x25519.PublicKey(k.Bytes())
 	}
-	key, err := jwk.FromRaw(public)
+	if isNil(raw) {
+		return nil, notAKey("public", public)
+	}
+	key, err := jwk.FromRaw(raw)
 	if err != nil {
-		return nil, Invalidf("public key of type %T: want a key of crypto/rsa, ecdsa, ed25519 or ecdh", public)
+		return nil, notAKey("public", public)
 	}
 	return key, nil
 }

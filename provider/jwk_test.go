@@ -171,3 +171,16 @@ func TestNoJWKIsNull(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "null", string(text))
 }
+
+func TestTheZeroJWKAnswers(t *testing.T) { // a caller may have overlooked the error that it came with
+	var none provider.JWK
+	require.Zero(t, none.Alg())
+	require.Zero(t, none.Ref())
+	require.Zero(t, none.Thumbprint())
+	require.Nil(t, none.PublicKey())
+	require.Equal(t, "null", string(none.JSON()))
+	require.ErrorIs(t, none.Verify([]byte("m"), []byte("s")), provider.ErrUnsupported)
+	_, err := none.Key()
+	require.ErrorIs(t, err, provider.ErrInvalid)
+	require.Equal(t, `{"keys":[]}`, string(provider.NewJWKSet([]provider.JWK{none, none}, provider.Provenance{}).JSON()))
+}

@@ -19,7 +19,7 @@ type JWKSet struct {
 
 // NewJWKSet returns the set of keys, in ascending order of kid and version. Of two keys with one kid the first stays.
 func NewJWKSet(keys []JWK, p Provenance) JWKSet {
-	keys = slices.Clone(keys)
+	keys = slices.DeleteFunc(slices.Clone(keys), func(k JWK) bool { return k.publicJWK == nil })
 	slices.SortStableFunc(keys, compareJWK)
 	keys = slices.CompactFunc(keys, func(a, b JWK) bool { return compareJWK(a, b) == 0 })
 	var buf bytes.Buffer

@@ -8,13 +8,15 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"reflect"
 	"slices"
+	"strings"
 )
 
 // KeyMaterial is a key that comes from outside a store.
 type KeyMaterial struct {
-	// Private is the private half as PKCS #8, PKCS #1 or SEC 1, in DER or PEM, not encrypted; or the bytes of a symmetric
-	// key. The store neither keeps nor wipes it.
+	// Private is the private half as PKCS #8, PKCS #1 or SEC 1, in DER, or the first one in PEM, not encrypted; or the bytes of a
+	// symmetric key. The store neither keeps nor wipes it.
 	Private Secret
 	// Public is the public half as SubjectPublicKeyInfo, in DER or PEM. It may be left out if Private is given.
 	Public []byte
@@ -23,9 +25,12 @@ type KeyMaterial struct {
 // Material returns the material of a private key of the standard library: *rsa.PrivateKey, *ecdsa.PrivateKey,
 // ed25519.PrivateKey or an X25519 *ecdh.PrivateKey.
 func Material(key crypto.PrivateKey) (KeyMaterial, error) {
+	if k, ok := key.(ed25519.PrivateKey); isNil(key) || ok && len(k) != ed25519.PrivateKeySize {
+		return KeyMaterial{}, notAKey("private", key)
+	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return KeyMaterial{}, Invalidf("private key of type %T: want a key of crypto/rsa, ecdsa, ed25519 or ecdh", key)
+		return KeyMaterial{}, notAKey("private", key)
 	}
 	defer clear(der)
 	return KeyMaterial{Private: NewSecret(der)}, nil
@@ -33,11 +38,24 @@ func Material(key crypto.PrivateKey) (KeyMaterial, error) {
 
 // PublicMaterial returns the material of a public key of the standard library, without a private half.
 func PublicMaterial(key crypto.PublicKey) (KeyMaterial, error) {
+	if isNil(key) {
+		return KeyMaterial{}, notAKey("public", key)
+	}
 	der, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {
-		return KeyMaterial{}, Invalidf("public key of type %T: want a key of crypto/rsa, ecdsa, ed25519 or ecdh", key)
+		return KeyMaterial{}, notAKey("public", key)
 	}
 	return KeyMaterial{Public: der}, nil
+}
+
+// isNil tells whether key is nothing, or a nil pointer to a key, at which the standard library panics.
+func isNil(key any) bool {
+	v := reflect.ValueOf(key)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
+func notAKey(half string, key any) error {
+	return Invalidf("%s key of type %T: want a key of crypto/rsa, ecdsa, ed25519 or ecdh, and neither nil nor empty", half, key)
 }
 
 // ParsedMaterial is checked material.
@@ -111,6 +129,9 @@ func CheckPublic(alg KeyAlg, pub crypto.PublicKey) (bits int, err error) {
 	wrong := func() (int, error) {
 		return 0, Invalidf("%T for %s: want a key of type %s %s", pub, alg, alg.KeyType(), alg.Curve())
 	}
+	if isNil(pub) {
+		return wrong()
+	}
 	switch k := pub.(type) {
 	case *rsa.PublicKey:
 		if alg.KeyType() != "RSA" {
@@ -147,12 +168,19 @@ func CheckPublic(alg KeyAlg, pub crypto.PublicKey) (bits int, err error) {
 	return bits, checkBits(alg, bits)
 }
 
-// parsePrivate reads DER or PEM. Its errors tell nothing of the bytes, which may be a secret of another kind. That the numbers
-// of an RSA key belong together is checked in package x509.
+// parsePrivate reads DER, or the first private key in PEM: OpenSSL writes EC PARAMETERS before some. Its errors tell nothing of the
+// bytes, which may be a secret of another kind. That the numbers of an RSA key belong together is checked in package x509.
 func parsePrivate(b []byte) (crypto.PrivateKey, error) {
-	if block, _ := pem.Decode(b); block != nil {
-		b = block.Bytes
-		defer clear(b)
+	for rest := b; ; {
+		block, after := pem.Decode(rest)
+		if block == nil {
+			break
+		}
+		defer clear(block.Bytes)
+		b, rest = block.Bytes, after
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			break
+		}
 	}
 	if k, err := x509.ParsePKCS8PrivateKey(b); err == nil {
 		return k, nil

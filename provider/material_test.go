@@ -114,6 +114,20 @@ func TestMaterialForms(t *testing.T) {
 	}
 }
 
+func TestThePrivateKeyIsFoundAmongOtherPEMBlocks(t *testing.T) {
+	sec1, err := x509.MarshalECPrivateKey(privateKeys(t)[provider.ECDSAP256SHA256].(*ecdsa.PrivateKey))
+	require.NoError(t, err)
+	file := append(pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: []byte{0x06, 0x00}}), // as openssl ecparam -genkey writes it
+		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})...)
+	p, err := secretMaterial(file).Parse(provider.ECDSAP256SHA256, 0)
+	require.NoError(t, err)
+	require.NotNil(t, p.Private)
+
+	_, err = secretMaterial(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("sealed")})).Parse(provider.ECDSAP256SHA256, 0)
+	require.ErrorIs(t, err, provider.ErrInvalid)
+	require.ErrorContains(t, err, "encrypted")
+}
+
 func TestSymmetricMaterial(t *testing.T) {
 	for _, tt := range []struct {
 		alg   provider.KeyAlg
@@ -256,6 +270,11 @@ func TestCheckPublicRefuses(t *testing.T) {
 		key  crypto.PublicKey
 	}{
 		{"nothing", provider.Ed25519, nil},
+		{"a nil RSA key", provider.RSAPSSSHA256, (*rsa.PublicKey)(nil)},
+		{"a nil EC key", provider.ECDSAP256SHA256, (*ecdsa.PublicKey)(nil)},
+		{"a nil X25519 key", provider.X25519, (*ecdh.PublicKey)(nil)},
+		{"an RSA key of zeros", provider.RSAPSSSHA256, &rsa.PublicKey{}},
+		{"an X25519 key of zeros", provider.X25519, &ecdh.PublicKey{}},
 		{"a private key", provider.ECDSAP256SHA256, p256},
 		{"another curve", provider.ECDSAP384SHA384, &p256.PublicKey},
 		{"a P-256 key of crypto/ecdh", provider.X25519, ecdhP256},
@@ -291,6 +310,25 @@ func TestCheckPublicTellsTheSize(t *testing.T) {
 	}
 	_, err := provider.CheckPublic(provider.RSAPSSSHA256, &rsa.PublicKey{N: rsaKey().N, E: 3})
 	require.NoError(t, err, "the least exponent")
+}
+
+func TestAKeyThatIsNoneIsRefused(t *testing.T) {
+	for _, key := range []crypto.PrivateKey{nil, (*rsa.PrivateKey)(nil), &rsa.PrivateKey{}, (*ecdsa.PrivateKey)(nil), &ecdsa.PrivateKey{},
+		ed25519.PrivateKey(nil), make(ed25519.PrivateKey, 5), (*ecdh.PrivateKey)(nil), &ecdh.PrivateKey{}} {
+		_, err := provider.Material(key)
+		require.ErrorIs(t, err, provider.ErrInvalid, "%T", key)
+	}
+	for _, key := range []crypto.PublicKey{nil, (*rsa.PublicKey)(nil), &rsa.PublicKey{}, (*ecdsa.PublicKey)(nil), &ecdsa.PublicKey{},
+		(*ecdh.PublicKey)(nil), &ecdh.PublicKey{}} {
+		_, err := provider.PublicMaterial(key)
+		require.ErrorIs(t, err, provider.ErrInvalid, "%T", key)
+		_, err = provider.Thumbprint(key)
+		require.ErrorIs(t, err, provider.ErrInvalid, "%T", key)
+	}
+	p256, err := privateKeys(t)[provider.ECDSAP256SHA256].(*ecdsa.PrivateKey).PublicKey.ECDH()
+	require.NoError(t, err)
+	_, err = provider.Thumbprint(p256)
+	require.ErrorIs(t, err, provider.ErrInvalid, "it is on no curve of which a *ecdh.PublicKey is taken")
 }
 
 func TestMaterialOfAnotherLibraryIsRefused(t *testing.T) {

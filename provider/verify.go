@@ -14,7 +14,7 @@ func (k JWK) Verify(message, signature []byte) error {
 	if !alg.Signs() {
 		return Unsupportedf("verify with %q: a %s key makes no signatures", k.JWKKID(), alg)
 	}
-	if !verify(alg, k.public, message, signature) {
+	if !verify(alg, k.PublicKey(), message, signature) {
 		return Invalidf("signature of %d bytes is not one of key %q over this message", len(signature), k.JWKKID())
 	}
 	return nil
