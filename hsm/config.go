@@ -60,6 +60,9 @@ func (c Config) normalize() (Config, error) {
 	if c.Label == "" && c.Serial == "" && c.Slot == nil {
 		return c, provider.Invalidf("no token selected: want its label, serial number or slot")
 	}
+	if err := c.checkNames(); err != nil {
+		return c, err
+	}
 	if strings.IndexByte(c.InitArgs, 0) >= 0 {
 		return c, provider.Invalidf("initialisation arguments: want no NUL byte in them")
 	}
@@ -90,10 +93,37 @@ func (c Config) normalize() (Config, error) {
 // logsIn tells whether there is a way to log in.
 func (c Config) logsIn() bool { return c.PIN != nil || c.PINPad }
 
+// checkNames refuses what no token can be called: CK_TOKEN_INFO (PKCS#11 v3.0 section 3.2) has no room for it. A token of that name
+// would be missing for ever, which is no outage.
+func (c Config) checkNames() error {
+	for _, n := range []struct {
+		what, name string
+		most       int
+	}{
+		{"label", c.Label, 32},
+		{"serial number", c.Serial, 16},
+		{"manufacturer", c.Manufacturer, 32},
+		{"model", c.Model, 16},
+	} {
+		if len(n.name) > n.most {
+			return provider.Invalidf("token with a %s of %d bytes: want at most %d", n.what, len(n.name), n.most)
+		}
+	}
+	return nil
+}
+
+// maxModule is longer than any path, and far less than what the dynamic linker's stack bears.
+const maxModule = 4096
+
 // checkModule looks at the file before the dynamic linker runs its constructors.
 func checkModule(path string) error {
-	if path == "" {
+	switch {
+	case path == "":
 		return provider.Invalidf("no module: want the path of a PKCS#11 library")
+	case len(path) > maxModule:
+		return provider.Invalidf("module of %d bytes: want the path of a PKCS#11 library, at most %d", len(path), maxModule)
+	case strings.IndexByte(path, 0) >= 0:
+		return provider.Invalidf("module: want no NUL byte in its path")
 	}
 	if !strings.Contains(path, "/") {
 		return nil

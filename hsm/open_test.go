@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -32,6 +33,10 @@ func TestOpenRefusesWhatCanNotWork(t *testing.T) {
 		{"a directory as module", func(c *Config) { c.Module = t.TempDir() }, provider.ErrInvalid, "not a directory or device"},
 		{"a text file as module", func(c *Config) { c.Module = text }, provider.ErrInvalid, "want a PKCS#11 library: it can't be loaded"},
 		{"a library without PKCS#11", func(c *Config) { c.Module = notPKCS11 }, provider.ErrInvalid, "want a PKCS#11 library: it has no C_GetFunctionList"},
+		{"a module's name that no file can have", func(c *Config) { c.Module = strings.Repeat("m", 10<<20) }, provider.ErrInvalid, "module of 10485760 bytes: want"}, // the dynamic linker would end the process
+		{"a module's name with a NUL byte", func(c *Config) { c.Module += "\x00.so" }, provider.ErrInvalid, "want no NUL byte"},
+		{"a label that no token can have", func(c *Config) { c.Label = strings.Repeat("l", 33) }, provider.ErrInvalid, "label of 33 bytes: want at most 32"},
+		{"a serial number that no token can have", func(c *Config) { c.Serial = strings.Repeat("1", 17) }, provider.ErrInvalid, "serial number of 17 bytes: want at most 16"},
 		{"no token named", func(c *Config) { c.Label = "" }, provider.ErrInvalid, "want its label, serial number or slot"},
 		{"a token that is not there", func(c *Config) { c.Label = "absent" }, provider.ErrUnavailable, `no token with label "absent": the module shows label "`},
 		{"a label and a serial of two tokens", func(c *Config) { c.Serial = "0" }, provider.ErrUnavailable, `no token with label "shared" and serial "0"`},
