@@ -28,11 +28,7 @@ func TestASignatureIsOneSignInitAndOneSign(t *testing.T) {
 				_, err := signer.SignContext(ctx, alg.Digest([]byte("message")), alg.SignerOpts())
 				require.NoError(t, err)
 			})
-			require.Equal(t, 1, calls["C_SignInit"])
-			require.LessOrEqual(t, calls["C_Sign"], 2, "miekg's Sign may ask for the length first")
-			delete(calls, "C_SignInit")
-			delete(calls, "C_Sign")
-			require.Equal(t, free, calls)
+			require.Equal(t, faultmodule.Calls{"C_SignInit": 1, "C_Sign": 1}, calls)
 		})
 	}
 }

@@ -29,6 +29,7 @@ type TokenInfo struct {
 
 	flags, maxSessions uint
 	twin               bool // another token of the module has the same label and serial number
+	asksLengths        bool // each operation begins by asking for the length of its answer (module.final)
 }
 
 // Object describes one object on the token.

@@ -8,15 +8,16 @@ import (
 
 // visit is one look at a module, from C_Initialize to C_Finalize, apart from the connections of Tokens.
 type visit struct {
-	p11   *pkcs11.Ctx
-	trace Trace
-	info  pkcs11.Info
+	p11         *pkcs11.Ctx
+	asksLengths bool // see TokenInfo
+	trace       Trace
+	info        pkcs11.Info
 }
 
 // visitModule loads and initialises the module at path. The caller calls leave.
 func visitModule(path, initArgs string, trace Trace) (*visit, error) {
 	trace.call("dlopen")
-	p11, err := loadModule(path)
+	p11, finisher, err := loadModule(path)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +30,7 @@ func visitModule(path, initArgs string, trace Trace) (*visit, error) {
 		p11.Destroy()
 		return nil, initializeError(l, err)
 	}
-	v := &visit{p11: p11, trace: trace}
+	v := &visit{p11: p11, asksLengths: finisher == nil, trace: trace}
 	trace.call("C_GetInfo")
 	if v.info, err = p11.GetInfo(); err != nil {
 		v.leave()
@@ -113,6 +114,7 @@ func (v *visit) readToken(slot uint) TokenInfo {
 	v.trace.call("C_GetTokenInfo")
 	t := readToken(v.p11, slot)
 	t.LibraryManufacturer, t.Library, t.LibraryVersion = trim(v.info.ManufacturerID), trim(v.info.LibraryDescription), dotted(v.info.LibraryVersion)
+	t.asksLengths = v.asksLengths
 	return t
 }
 

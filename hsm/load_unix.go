@@ -18,6 +18,21 @@ static int function_list(void *library, void **list, unsigned long *rv) {
 	return get != NULL;
 }
 
+// functions is CK_FUNCTION_LIST (PKCS#11 v3.0 section 3.6): a version, and the functions in the specification's order. The three that end an
+// operation have one type.
+typedef unsigned long (*finish_function)(unsigned long session, void *in, unsigned long in_length, void *out, unsigned long *out_length);
+struct functions {
+	unsigned char version[2];
+	finish_function list[68];
+};
+enum { ENCRYPT = 30, DECRYPT = 34, SIGN = 43, CKR_FUNCTION_NOT_SUPPORTED = 0x54 };
+
+static unsigned long finish(struct functions *module, int function, unsigned long session, void *in, unsigned long in_length, void *out,
+                            unsigned long *out_length) {
+	finish_function f = module->list[function];
+	return f != NULL ? f(session, in, in_length, out, out_length) : CKR_FUNCTION_NOT_SUPPORTED;
+}
+
 // file_of returns the file from which the linker has loaded a library; NULL if it is none of PKCS#11.
 static const char *file_of(void *library) {
 	Dl_info info;
@@ -59,32 +74,66 @@ func searchedFor(path string) (file string, release func()) {
 	return file, func() { C.dlclose(library) }
 }
 
-// loadModule loads the module at path. [provider.ErrInvalid], with the reason, for what is no PKCS#11 library, or hands out no
-// functions, as pkcs11-spy.so does unless it is told what to spy on: pkcs11.New takes no notice of that, and the next call would end the
-// process.
-func loadModule(path string) (*pkcs11.Ctx, error) {
+// loadModule loads the module at path, and returns its functions as miekg/pkcs11 has them and, if they are the same, by themselves.
+// [provider.ErrInvalid], with the reason, for what is no PKCS#11 library, or hands out no functions, as pkcs11-spy.so does unless it is
+// told what to spy on: pkcs11.New takes no notice of that, and the next call would end the process.
+func loadModule(path string) (*pkcs11.Ctx, finisher, error) {
 	runtime.LockOSThread() // to which dlerror belongs
 	defer runtime.UnlockOSThread()
 	name := C.CString(path)
 	defer C.free(unsafe.Pointer(name))
 	library := C.dlopen(name, C.RTLD_LAZY)
 	if library == nil {
-		return nil, provider.Invalidf("module %s: want a PKCS#11 library: it can't be loaded: %s", path, C.GoString(C.dlerror()))
+		return nil, nil, provider.Invalidf("module %s: want a PKCS#11 library: it can't be loaded: %s", path, C.GoString(C.dlerror()))
 	}
 	defer C.dlclose(library) // pkcs11.New has it loaded, too
-	var list unsafe.Pointer
+	var list, again unsafe.Pointer
 	var rv C.ulong
 	switch has := C.function_list(library, &list, &rv); {
 	case has == 0:
-		return nil, provider.Invalidf("module %s: want a PKCS#11 library: it has no C_GetFunctionList", path)
+		return nil, nil, provider.Invalidf("module %s: want a PKCS#11 library: it has no C_GetFunctionList", path)
 	case rv != 0:
-		return nil, provider.Invalidf("module %s: want one that works: %v", path, newError("", "C_GetFunctionList", pkcs11.Error(rv)))
+		return nil, nil, provider.Invalidf("module %s: want one that works: %v", path, newError("", "C_GetFunctionList", pkcs11.Error(rv)))
 	case list == nil:
-		return nil, provider.Invalidf("module %s: want one that works: C_GetFunctionList gives no functions", path)
+		return nil, nil, provider.Invalidf("module %s: want one that works: C_GetFunctionList gives no functions", path)
 	}
+	// p11-kit's modules give each C_GetFunctionList functions with a state of their own. Those that pkcs11.New gets are not told.
+	shared := C.function_list(library, &again, &rv) != 0 && rv == 0 && again == list
 	p11 := pkcs11.New(path)
 	if p11 == nil {
-		return nil, provider.Invalidf("module %s: want a PKCS#11 library: it can't be loaded again", path)
+		return nil, nil, provider.Invalidf("module %s: want a PKCS#11 library: it can't be loaded again", path)
 	}
-	return p11, nil
+	if !shared {
+		return p11, nil, nil
+	}
+	return p11, (*functionList)(list), nil
+}
+
+// functionList are the functions of a loaded module.
+type functionList C.struct_functions
+
+func (l *functionList) finish(f function, s pkcs11.SessionHandle, in, out []byte) (uint, error) {
+	var which C.int
+	switch f {
+	case fnEncrypt:
+		which = C.ENCRYPT
+	case fnDecrypt:
+		which = C.DECRYPT
+	case fnSign:
+		which = C.SIGN
+	}
+	n := C.ulong(len(out))
+	rv := C.finish((*C.struct_functions)(l), which, C.ulong(s), pointer(in), C.ulong(len(in)), pointer(out), &n)
+	if rv != 0 {
+		return uint(n), pkcs11.Error(rv)
+	}
+	return uint(n), nil
+}
+
+// pointer is never NULL: some modules refuse that even for no bytes.
+func pointer(b []byte) unsafe.Pointer {
+	if len(b) == 0 {
+		b = make([]byte, 1)
+	}
+	return unsafe.Pointer(unsafe.SliceData(b))
 }

@@ -4,9 +4,11 @@ package hsm
 
 import "github.com/miekg/pkcs11"
 
-// module is the PKCS#11 module as one connection calls it. Each method is miekg's of the same name, counted.
+// module is the PKCS#11 module as one connection calls it. Each method is miekg's of the same name, counted; those that end an
+// operation have a call of our own (final).
 type module struct {
-	ctx *pkcs11.Ctx
+	ctx      *pkcs11.Ctx
+	finisher finisher // nil: not known
 	*counters
 }
 
@@ -84,8 +86,7 @@ func (m module) EncryptInit(s pkcs11.SessionHandle, mech []*pkcs11.Mechanism, ke
 }
 
 func (m module) Encrypt(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
-	out, err := m.ctx.Encrypt(s, data)
-	return out, m.count(fnEncrypt, err)
+	return m.final(fnEncrypt, m.ctx.Encrypt, s, data)
 }
 
 func (m module) DecryptInit(s pkcs11.SessionHandle, mech []*pkcs11.Mechanism, key pkcs11.ObjectHandle) error {
@@ -93,8 +94,7 @@ func (m module) DecryptInit(s pkcs11.SessionHandle, mech []*pkcs11.Mechanism, ke
 }
 
 func (m module) Decrypt(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
-	out, err := m.ctx.Decrypt(s, data)
-	return out, m.count(fnDecrypt, err)
+	return m.final(fnDecrypt, m.ctx.Decrypt, s, data)
 }
 
 func (m module) SignInit(s pkcs11.SessionHandle, mech []*pkcs11.Mechanism, key pkcs11.ObjectHandle) error {
@@ -102,8 +102,7 @@ func (m module) SignInit(s pkcs11.SessionHandle, mech []*pkcs11.Mechanism, key p
 }
 
 func (m module) Sign(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
-	out, err := m.ctx.Sign(s, data)
-	return out, m.count(fnSign, err)
+	return m.final(fnSign, m.ctx.Sign, s, data)
 }
 
 func (m module) VerifyInit(s pkcs11.SessionHandle, mech []*pkcs11.Mechanism, key pkcs11.ObjectHandle) error {

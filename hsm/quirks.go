@@ -17,7 +17,7 @@ type quirks struct {
 	writersInTurn bool
 	// oneCallAtATime: it does not bear calls that are in flight together. Those of one process take turns.
 	oneCallAtATime bool
-	// noGCMEncrypt: it asks for a buffer without room for the tag, and then calls it too small.
+	// noGCMEncrypt: asked for the length of what it encrypts by AES-GCM, it leaves out the tag, and then calls the buffer too small.
 	noGCMEncrypt bool
 	// noSecretKeys: it lists mechanisms for AES and HMAC, and has no C_GenerateKey.
 	noSecretKeys bool
@@ -50,7 +50,7 @@ type quirks struct {
 	// wrapsNoEdwards: C_WrapKey and C_UnwrapKey refuse its CKK_EC_EDWARDS keys. Those that may be exported are made with
 	// CKA_SENSITIVE false, and read.
 	wrapsNoEdwards bool
-	// noEdDSA: it asks for a buffer longer than the signature, and then refuses it for its length (CKR_ARGUMENTS_BAD).
+	// noEdDSA: asked for the length of a signature, it tells one that is too long, and then refuses the buffer for it (CKR_ARGUMENTS_BAD).
 	noEdDSA bool
 	// barePoints: it takes the points of the 25519 curves bare (PKCS#11 v3.1), and does not say so when it refuses a wrapped one.
 	barePoints bool
@@ -76,8 +76,13 @@ var quirkTable = []struct {
 	},
 	{
 		"NSS softokn", "3.87.1, 3.132", func(t TokenInfo) bool { return t.Manufacturer == "Mozilla Foundation" },
-		quirks{writersInTurn: true, noGCMEncrypt: true, noEdDSA: true, maxGeneratedSecret: 2048},
-		"threads that change its database at once lock each other out for ever; its size query for AES-GCM forgets the tag, and that for Ed25519 gives the length of its longest ECDSA signature; its generator stops at 256 bytes",
+		quirks{writersInTurn: true, maxGeneratedSecret: 2048},
+		"threads that change its database at once lock each other out for ever; its generator stops at 256 bytes",
+	},
+	{
+		"NSS softokn, asked for lengths", "3.87.1, 3.132", func(t TokenInfo) bool { return t.Manufacturer == "Mozilla Foundation" && t.asksLengths },
+		quirks{noGCMEncrypt: true, noEdDSA: true},
+		"its size query for AES-GCM forgets the tag, and that for Ed25519 gives the length of its longest ECDSA signature",
 	},
 	{
 		"tpm2-pkcs11", "1.9.0", func(t TokenInfo) bool { return t.Library == "TPM2.0 Cryptoki" || t.behindP11Kit() && t.likeTPM2() },

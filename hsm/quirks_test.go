@@ -13,6 +13,7 @@ var (
 	softHSM2   = TokenInfo{Manufacturer: "SoftHSM project", Library: "Implementation of PKCS11"}
 	remoteSoft = TokenInfo{Manufacturer: "SoftHSM project", LibraryManufacturer: "PKCS#11 Kit", Library: "PKCS#11 Kit Proxy Module"}
 	nss        = TokenInfo{Manufacturer: "Mozilla Foundation", Library: "NSS Internal Crypto Services"}
+	nssAsked   = TokenInfo{Manufacturer: "Mozilla Foundation", Library: "NSS Internal Crypto Services", asksLengths: true}
 	tpm2       = TokenInfo{Manufacturer: "IBM", Library: "TPM2.0 Cryptoki"}
 	ock        = TokenInfo{Manufacturer: "IBM Corp.", LibraryManufacturer: "IBM", Library: "Meta PKCS11 LIBRARY"}
 	ock327     = TokenInfo{Manufacturer: "IBM", Model: "Soft", LibraryManufacturer: "IBM", Library: "openCryptoki"}
@@ -61,8 +62,10 @@ func TestSupportOnModulesThatListWhatTheyCannotDo(t *testing.T) {
 		imp    bool
 		text   string // of Missing
 	}{
-		{"NSS does not encrypt by AES-GCM", nss, provider.AES256GCM, false, false, "an encryption by CKM_AES_GCM that says how long its answer is"},
-		{"NSS does not sign by Ed25519", nss, provider.Ed25519, false, false, "a signature by CKM_EDDSA that says how long it is"},
+		{"NSS encrypts by AES-GCM", nss, provider.AES256GCM, true, true, ""},
+		{"but not if it has to say how long the answer is", nssAsked, provider.AES256GCM, false, false, "an encryption by CKM_AES_GCM that says how long its answer is"},
+		{"NSS signs by Ed25519", nss, provider.Ed25519, true, true, ""},
+		{"but not if it has to say how long the signature is", nssAsked, provider.Ed25519, false, false, "a signature by CKM_EDDSA that says how long it is"},
 		{"OAEP on SoftHSM2 wants the raw RSA step, which slots.mechanisms may forbid", softHSM2, provider.RSAOAEPSHA256, false, false,
 			"CKM_RSA_X_509, which its CKM_RSA_PKCS_OAEP with SHA-1 alone does not replace"},
 		{"OAEP elsewhere does without", nss, provider.RSAOAEPSHA256, true, true, ""},

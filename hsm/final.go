@@ -1,0 +1,51 @@
+//go:build cgo
+
+package hsm
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/miekg/pkcs11"
+)
+
+// outputRoom is how many bytes longer than its input the output of an operation may be: the tag of AES-GCM, a signature or ciphertext
+// of RSA with 8,192 bits. What is longer takes a second call.
+const (
+	outputRoom = 1024
+	mostRoom   = 1 << 20 // a module that wants more does not mean it
+)
+
+// finisher calls the functions of a module that end an operation.
+type finisher interface {
+	// finish is C_Encrypt, C_Decrypt or C_Sign with out for the answer. It returns the length of the answer, or with CKR_BUFFER_TOO_SMALL
+	// the length that is wanted (PKCS#11 v3.0 section 5.2).
+	finish(f function, s pkcs11.SessionHandle, in, out []byte) (uint, error)
+}
+
+// final makes the call that ends an operation, f, on a session. The buffer that it gives has room, so that the module is called once:
+// miekg/pkcs11 asks for the length first, which is a way to the token on some, and which some answer wrongly. It is miekg's call that
+// is made where the module's own function is not known.
+func (m module) final(f function, miekg func(pkcs11.SessionHandle, []byte) ([]byte, error), s pkcs11.SessionHandle, in []byte) ([]byte, error) {
+	if m.finisher == nil {
+		out, err := miekg(s, in)
+		return out, m.count(f, err)
+	}
+	out := make([]byte, len(in)+outputRoom)
+	n, err := m.finisher.finish(f, s, in, out)
+	_ = m.count(f, err)
+	if errors.Is(err, pkcs11.Error(pkcs11.CKR_BUFFER_TOO_SMALL)) && n > uint(len(out)) && n <= uint(len(in)+mostRoom) {
+		out = make([]byte, n)
+		n, err = m.finisher.finish(f, s, in, out)
+		_ = m.count(f, err)
+	}
+	if err == nil && n > uint(len(out)) {
+		err = fmt.Errorf("an answer of %d bytes in a buffer of %d", n, len(out))
+	}
+	if err != nil {
+		clear(out) // it may have begun to decrypt
+		return nil, err
+	}
+	clear(out[n:])
+	return out[:n:n], nil
+}
