@@ -3,18 +3,23 @@
 package hsm
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 
 	"github.com/miekg/pkcs11"
 )
 
-// outputRoom is how many bytes longer than its input the output of an operation may be: the tag of AES-GCM, a signature or ciphertext
-// of RSA with 8,192 bits. What is longer takes a second call.
-const (
-	outputRoom = 1024
-	mostRoom   = 1 << 20 // a module that wants more does not mean it
-)
+// mostRoom is how many bytes longer than its input an output may be. A module that wants more does not mean it.
+const mostRoom = 1 << 20
+
+// room returns how long the output of an operation on n bytes may be. What is longer takes a second call.
+func (m mechanism) room(n int) int {
+	if m.typ == ckmEdDSA {
+		return ed25519.SignatureSize // NSS takes no longer buffer for it
+	}
+	return n + 1024 // the tag of AES-GCM, a signature of RSA with 8,192 bits
+}
 
 // finisher calls the functions of a module that end an operation.
 type finisher interface {
@@ -23,15 +28,15 @@ type finisher interface {
 	finish(f function, s pkcs11.SessionHandle, in, out []byte) (uint, error)
 }
 
-// final makes the call that ends an operation, f, on a session. The buffer that it gives has room, so that the module is called once:
+// final makes the call that ends an operation, f, on a session, with a buffer of room bytes, so that the module is called once.
 // miekg/pkcs11 asks for the length first, which is a way to the token on some, and which some answer wrongly. It is miekg's call that
 // is made where the module's own function is not known.
-func (m module) final(f function, miekg func(pkcs11.SessionHandle, []byte) ([]byte, error), s pkcs11.SessionHandle, in []byte) ([]byte, error) {
+func (m module) final(f function, miekg func(pkcs11.SessionHandle, []byte) ([]byte, error), s pkcs11.SessionHandle, in []byte, room int) ([]byte, error) {
 	if m.finisher == nil {
 		out, err := miekg(s, in)
 		return out, m.count(f, err)
 	}
-	out := make([]byte, len(in)+outputRoom)
+	out := make([]byte, room)
 	n, err := m.finisher.finish(f, s, in, out)
 	_ = m.count(f, err)
 	if errors.Is(err, pkcs11.Error(pkcs11.CKR_BUFFER_TOO_SMALL)) && n > uint(len(out)) && n <= uint(len(in)+mostRoom) {

@@ -32,7 +32,7 @@ func (f *strange) finish(_ function, _ pkcs11.SessionHandle, _, out []byte) (uin
 }
 
 func TestAnAnswerThatDoesNotFit(t *testing.T) {
-	const room = 10 + outputRoom
+	const room = 1034
 	small := pkcs11.Error(pkcs11.CKR_BUFFER_TOO_SMALL)
 	for _, tt := range []struct {
 		name    string
@@ -53,7 +53,7 @@ func TestAnAnswerThatDoesNotFit(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f, n := &strange{answers: tt.answers}, &counters{}
-			out, err := module{finisher: f, counters: n}.final(fnDecrypt, nil, 1, make([]byte, 10))
+			out, err := module{finisher: f, counters: n}.final(fnDecrypt, nil, 1, make([]byte, 10), room)
 			require.Equal(t, tt.rooms, f.rooms)
 			require.EqualValues(t, len(tt.rooms), n.calls[fnDecrypt].Load(), "each call counts")
 			require.Equal(t, len(f.last)-tt.length, bytes.Count(f.last, []byte{0}), "what is not the answer is wiped: it may be a plaintext")

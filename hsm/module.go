@@ -85,24 +85,24 @@ func (m module) EncryptInit(s pkcs11.SessionHandle, mech []*pkcs11.Mechanism, ke
 	return m.count(fnEncryptInit, m.ctx.EncryptInit(s, mech, key))
 }
 
-func (m module) Encrypt(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
-	return m.final(fnEncrypt, m.ctx.Encrypt, s, data)
+func (m module) Encrypt(s pkcs11.SessionHandle, data []byte, room int) ([]byte, error) {
+	return m.final(fnEncrypt, m.ctx.Encrypt, s, data, room)
 }
 
 func (m module) DecryptInit(s pkcs11.SessionHandle, mech []*pkcs11.Mechanism, key pkcs11.ObjectHandle) error {
 	return m.count(fnDecryptInit, m.ctx.DecryptInit(s, mech, key))
 }
 
-func (m module) Decrypt(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
-	return m.final(fnDecrypt, m.ctx.Decrypt, s, data)
+func (m module) Decrypt(s pkcs11.SessionHandle, data []byte, room int) ([]byte, error) {
+	return m.final(fnDecrypt, m.ctx.Decrypt, s, data, room)
 }
 
 func (m module) SignInit(s pkcs11.SessionHandle, mech []*pkcs11.Mechanism, key pkcs11.ObjectHandle) error {
 	return m.count(fnSignInit, m.ctx.SignInit(s, mech, key))
 }
 
-func (m module) Sign(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
-	return m.final(fnSign, m.ctx.Sign, s, data)
+func (m module) Sign(s pkcs11.SessionHandle, data []byte, room int) ([]byte, error) {
+	return m.final(fnSign, m.ctx.Sign, s, data, room)
 }
 
 func (m module) VerifyInit(s pkcs11.SessionHandle, mech []*pkcs11.Mechanism, key pkcs11.ObjectHandle) error {

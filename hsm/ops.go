@@ -117,7 +117,7 @@ func (c *conn) encrypt(ctx context.Context, key *object, m mechanism, data []byt
 
 func (c *conn) verify(ctx context.Context, key *object, m mechanism, data, signature []byte) error {
 	signature = slices.Clone(signature)
-	verify := func(p11 module, s pkcs11.SessionHandle, data []byte) ([]byte, error) {
+	verify := func(p11 module, s pkcs11.SessionHandle, data []byte, _ int) ([]byte, error) {
 		return nil, p11.Verify(s, data, signature)
 	}
 	_, err := c.operate(ctx, key, m, data, steps{"C_Verify", module.VerifyInit, verify})
@@ -128,7 +128,7 @@ func (c *conn) verify(ctx context.Context, key *object, m mechanism, data, signa
 type steps struct {
 	name  string // of the final call
 	begin func(module, pkcs11.SessionHandle, []*pkcs11.Mechanism, pkcs11.ObjectHandle) error
-	final func(module, pkcs11.SessionHandle, []byte) ([]byte, error)
+	final func(module, pkcs11.SessionHandle, []byte, int) ([]byte, error)
 }
 
 // operate is one Init and one final call with a key.
@@ -150,7 +150,7 @@ func (c *conn) operate(ctx context.Context, key *object, mech mechanism, data []
 			}
 		}
 		var err error
-		if out, err = do.final(c.p11, s, data); err != nil {
+		if out, err = do.final(c.p11, s, data, mech.room(len(data))); err != nil {
 			return c.explain(m, do.name, err)
 		}
 		return nil
