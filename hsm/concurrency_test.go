@@ -221,7 +221,7 @@ func TestATokenThatIsRefusedLeavesNoSessionBehind(t *testing.T) {
 
 func TestAPersonMayTypeThePINSlowly(t *testing.T) {
 	openWith(t, func(c *Config) {
-		c.Timeout = time.Second
+		c.Timeout = 2 * time.Second
 		source := c.PIN
 		c.PIN = func(ctx context.Context) (provider.Secret, error) {
 			time.Sleep(3 * c.Timeout / 2)

@@ -167,3 +167,13 @@ func TestAnObjectThatSeemsGoneIsLookedForAgain(t *testing.T) {
 		require.NotErrorIs(t, err, provider.ErrNotFound, "call %d", n)
 	}
 }
+
+func TestAConnectionThatHasLastedIsMadeAnewAtOnce(t *testing.T) {
+	f := openFaulty(t, func(c *Config) {
+		c.pace.firstRetry, c.pace.lastRetry, c.pace.steady = time.Hour, time.Hour, time.Millisecond
+	})
+	u := newUser(t, f.Token)
+	f.m.Finalize()
+	require.ErrorIs(t, u.sign(context.Background()), provider.ErrUnavailable)
+	comesBack(t, u.sign)
+}

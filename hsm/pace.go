@@ -4,7 +4,8 @@ import "time"
 
 // pace says how often things are tried. Each wait between two attempts to connect is shortened at random, by half at most.
 type pace struct {
-	firstRetry time.Duration // before the first attempt to connect to a token that was lost
+	firstRetry time.Duration // before the first attempt to connect to a token that was lost, or the second one
+	steady     time.Duration // a connection that has lasted so long is made anew at once: it may have been a moment's trouble
 	lastRetry  time.Duration // the waits grow up to this
 	lockedOut  time.Duration // how long a refused PIN stands before its source is asked again
 	probe      time.Duration // how long a token in doubt may take to say that it is there; Config.Timeout if that is less
@@ -15,5 +16,5 @@ type pace struct {
 // be noticed.
 func (p pace) grown(wait time.Duration) time.Duration { return min(wait+wait/2, p.lastRetry) }
 
-var defaultPace = pace{firstRetry: time.Second, lastRetry: 30 * time.Second, lockedOut: 10 * time.Second, probe: 2 * time.Second,
+var defaultPace = pace{firstRetry: time.Second, steady: 10 * time.Second, lastRetry: 30 * time.Second, lockedOut: 10 * time.Second, probe: 2 * time.Second,
 	readAgain: 20 * time.Millisecond}

@@ -46,10 +46,14 @@ func (c *conn) lost(m *member, err error) {
 
 // loseLocked takes a connection down that was up. Callers fail at once until it is up again, by the given way or another.
 func (c *conn) loseLocked(s State, err error, first attempt) {
+	wait := c.cfg.pace.firstRetry
+	if time.Since(c.state.Since) >= c.cfg.pace.steady {
+		wait = 0
+	}
 	c.setLocked(s, err)
 	c.cfg.Logger.Warn("token lost", slog.String("token", c.cfg.name()), slog.String("state", s.String()), slog.Any("error", err))
 	c.work.Go(func() {
-		if c.pause(c.cfg.pace.firstRetry) {
+		if c.pause(wait) {
 			c.trying()
 			c.pursue(first)
 		}
@@ -86,7 +90,7 @@ func (c *conn) pause(delay time.Duration) bool {
 		}
 	}
 	select {
-	case <-time.After(delay/2 + rand.N(delay/2)):
+	case <-time.After(delay/2 + rand.N(delay/2+1)):
 		return true
 	case <-c.life.Done():
 		return false

@@ -44,7 +44,7 @@ func configFor(t testing.TB, label string) Config {
 }
 
 // quick is the pace of the tests: they wait for a token that comes back.
-var quick = pace{firstRetry: 50 * time.Millisecond, lastRetry: 500 * time.Millisecond, lockedOut: 50 * time.Millisecond, probe: 2 * time.Second}
+var quick = pace{firstRetry: 50 * time.Millisecond, steady: time.Hour, lastRetry: 500 * time.Millisecond, lockedOut: 50 * time.Millisecond, probe: 2 * time.Second}
 
 // open opens the token with a label, and closes it at the end of the test.
 func open(t testing.TB, label string) *Token {
