@@ -99,6 +99,8 @@ func (w view) failed(err error) error {
 	switch {
 	case w.why.answered:
 		return w.why.err
+	case errors.Is(w.why.err, errAbsent) && errors.Is(err, provider.ErrTampered):
+		return err
 	case errors.Is(err, provider.ErrTampered), errors.Is(err, provider.ErrUnsupported):
 		return fmt.Errorf("%w (the primary gave no answer: %v)", err, w.why.err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

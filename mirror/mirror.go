@@ -73,7 +73,11 @@ func newMirror(primary, secondary provider.Provider, cfg Config, hook fileops.Ho
 	m.keepSeen = m.keeper.add(m.rememberSeen)
 	m.probe = m.keeper.add(m.probePrimary)
 	m.probeSecondary = m.keeper.add(func(ctx context.Context) { m.copies.probe(ctx) })
-	m.up = &breaker{store: "primary", log: m.log,
+	watched := m.log
+	if _, reader := primary.(absent); reader {
+		watched = slog.New(slog.DiscardHandler) // what was never there is no outage
+	}
+	m.up = &breaker{store: "primary", log: watched,
 		probeAt: func(t time.Time) { m.keeper.want(m.probe, t) },
 		onUp:    func() { m.keeper.want(m.repair, time.Now()) },
 	}

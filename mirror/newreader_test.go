@@ -3,8 +3,10 @@ package mirror
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,6 +58,24 @@ func TestAReaderFollowsTheMirror(t *testing.T) {
 	require.ErrorIs(t, err, provider.ErrInvalid)
 	_, err = reader.GetKey(t.Context(), "never-made", 1)
 	require.ErrorIs(t, err, provider.ErrUnavailable, "only a primary could tell")
+}
+
+func TestAReaderDoesNotMissAPrimary(t *testing.T) {
+	r := newRig(t, Config{})
+	r.create(provider.KeySpec{KID: "a"})
+	pin, err := r.ManifestPin(t.Context())
+	require.NoError(t, err)
+	var log strings.Builder
+	reader, err := NewReader(r.secondary.Reopen(), Config{ManifestDir: r.cfg.ManifestDir, Pin: pin, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	require.NoError(t, err)
+	_, err = reader.GetKey(t.Context(), "a", 1)
+	require.NoError(t, err)
+	r.secondary.Forget("a", 1)
+	_, err = reader.JWKS(t.Context(), "")
+	require.ErrorIs(t, err, provider.ErrTampered)
+	require.NotContains(t, err.Error(), "primary")
+	require.NoError(t, reader.Close())
+	require.Empty(t, log.String(), "it was made without one")
 }
 
 func TestAReaderWritesNothing(t *testing.T) {
