@@ -89,6 +89,24 @@ func TestEachCallerLeavesAtItsTimeLimit(t *testing.T) {
 	})
 }
 
+// The timer of an operation's context and the crew's alarm are two. What hangs must not pass for done in the moment between them.
+func TestTheTimeLimitIsNoSuccessBeforeTheContextHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m := grounded()
+		release := make(chan struct{})
+		l := withLimit(context.Background(), time.Hour)
+		l.Done() // has a timer from here on, as after a wait for a session or for the module
+		l.until = time.Now().Add(time.Second)
+		err := c.fly(l, m, func(*member) error { <-release; return nil }, false)
+		require.ErrorIs(t, err, provider.ErrUnavailable)
+		require.ErrorIs(t, err, timeLimit(time.Hour))
+		l.end()
+		close(release)
+		synctest.Wait()
+		c.crew.dismiss()
+	})
+}
+
 func TestACallerLeavesWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, m := grounded()

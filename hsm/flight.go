@@ -48,12 +48,23 @@ func (c *conn) fly(ctx *limited, m *member, call func(*member) error, slot bool)
 		c.crew.reuse(fl)
 		return err
 	}
-	err = c.late(ctx, "no answer")
+	err = c.overdue(ctx)
 	c.quarantine(m, fl, ctx.limit-time.Since(start), err)
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if !errors.Is(err, context.Canceled) {
 		c.check(m, err)
 	}
 	return err
+}
+
+// overdue is the error of a flight that was left. ctx is not asked for it: its timer may go off a moment after the crew's alarm, and
+// until then it has no error, which would make what hangs pass for done. It has to be a context from here on nevertheless, because
+// the flight may ask it after its end.
+func (c *conn) overdue(ctx *limited) error {
+	_ = ctx.context()
+	if err := ctx.caller.Err(); err != nil {
+		return err
+	}
+	return c.unavailable("no answer %w", timeLimit(ctx.limit))
 }
 
 // wait returns the result of a flight, or errOverdue when its time is up or the caller's context has ended: the flight is left then.
