@@ -12,6 +12,8 @@ type detour struct {
 	link
 	info       func(*TokenInfo) // what the token says of itself, changed
 	mechanisms func(map[uint]mechanismInfo) map[uint]mechanismInfo
+	onFind     func(match []attribute, found []*object) ([]*object, error) // what a search shows, changed
+	onDestroy  func(o *object) error
 	onDecrypt  func(m mechanism) error
 	onCreate   func(template []attribute) error // refuses objects
 	onWrap     func(w wrapping, key *object) (*object, error)
@@ -27,6 +29,23 @@ func (d *detour) token(ctx context.Context) (TokenInfo, map[uint]mechanismInfo, 
 		mechanisms = d.mechanisms(mechanisms)
 	}
 	return info, mechanisms, err
+}
+
+func (d *detour) find(ctx context.Context, match ...attribute) ([]*object, error) {
+	found, err := d.link.find(ctx, match...)
+	if d.onFind != nil && err == nil {
+		return d.onFind(match, found)
+	}
+	return found, err
+}
+
+func (d *detour) destroy(ctx context.Context, o *object) error {
+	if d.onDestroy != nil {
+		if err := d.onDestroy(o); err != nil {
+			return err
+		}
+	}
+	return d.link.destroy(ctx, o)
 }
 
 func (d *detour) create(ctx context.Context, template []attribute) error {
