@@ -49,7 +49,9 @@ func TestOnlyAnEmptyKeystoreIsDropped(t *testing.T) {
 	}{
 		{"nothing", func(*testing.T, string) {}, false},
 		{"what every keystore has", write(keystoreKey, "{}"), false},
-		{"the directory of a key", func(t *testing.T, dir string) { require.NoError(t, os.MkdirAll(filepath.Join(dir, "keys", "k"), 0o700)) }, false},
+		{"the directory of a key", func(t *testing.T, dir string) {
+			require.NoError(t, os.MkdirAll(filepath.Join(dir, "keys", "k"), 0o700))
+		}, false},
 		{"an empty file, of a record that could not be written", write("keys/k/.1.json", ""), false},
 		{"a record", write("keys/k/1.json", "1"), true},
 		{"a record under the name of a file that every keystore has", write("keys/storekey.jwe/1.json", "{}"), true},

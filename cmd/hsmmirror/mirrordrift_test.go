@@ -87,7 +87,7 @@ func TestWhatDiffersIsNamedWithItsRepair(t *testing.T) {
 			{"k.1", driftOutdated, "the manifest says that the token lacks it since 2026-11-23T12:00:00Z", "signed anew"}}},
 		{"its destruction was begun", mirror.PublicOnly, key(), key(), stated(key(), destroying), []driftJSON{
 			{"k.1", driftUnfinished, "its destruction was begun, and the token holds it", "finished"}}},
-		{"it was destroyed, and is back", mirror.PublicOnly, key(), key(another), stated(key(), destroyed), []driftJSON{
+		{"it was destroyed, and is back", mirror.PublicOnly, key(), key(another), stated(key(everything), destroyed), []driftJSON{
 			{"k.1", driftReturned, "it was destroyed through the mirror on 2026-11-23T12:00:00Z, and the token holds it", ""}}},
 
 		{"the token lacks it", mirror.PublicOnly, nil, key(), stated(key()), []driftJSON{
