@@ -65,6 +65,13 @@ func (p *pass) note(ctx context.Context) error {
 // held is what the secondary's list says of a copy. Without a copy nothing is said: a mirror in mode none does not look.
 var held = map[bool]carriage{true: carried, false: asBefore}
 
+// damaged notes what a store holds and can't serve. It keeps no other version from being compared, and is no orphan.
+func (p *pass) damaged(err error) {
+	if !slices.ContainsFunc(p.report.Problems, func(known error) bool { return known.Error() == err.Error() }) { // a list may have told it
+		p.report.Problems = append(p.report.Problems, err)
+	}
+}
+
 // key compares one key. It holds the kid's lock, so that no change comes between the two answers.
 func (p *pass) key(ctx context.Context, kid string) error {
 	unlock, err := p.m.kids.lock(ctx, kid)
@@ -73,11 +80,15 @@ func (p *pass) key(ctx context.Context, kid string) error {
 	}
 	defer unlock()
 	held, err := ask(ctx, p.m, func(ctx context.Context) (provider.KeyList, error) { return p.m.primary.ListVersions(ctx, kid) })
+	if errors.Is(err, provider.ErrTampered) {
+		p.damaged(err)
+		return nil
+	}
 	if err != nil && !errors.Is(err, provider.ErrNotFound) {
 		return err
 	}
 	copied, err := p.m.copies.versions(ctx, p.m.state.current(), kid)
-	if err != nil {
+	if err != nil && !errors.Is(err, provider.ErrTampered) { // over a damaged copy none can be made, which says why
 		return err
 	}
 	there := make(map[int]provider.KeyRef, len(copied.Keys))
@@ -144,6 +155,10 @@ func (p *pass) confirm(ctx context.Context, ref provider.KeyRef, copy carriage) 
 		k, err := ask(ctx, p.m, func(ctx context.Context) (provider.JWK, error) {
 			return p.m.primary.PublicJWK(ctx, ref.KID, ref.Version)
 		})
+		if errors.Is(err, provider.ErrTampered) {
+			p.damaged(err)
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -183,6 +198,9 @@ func (p *pass) orphan(ctx context.Context, twin provider.KeyRef) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, provider.ErrTampered):
+		p.damaged(err)
+		return nil
 	case !errors.Is(err, provider.ErrNotFound):
 		return err
 	}
@@ -208,6 +226,8 @@ func (p *pass) confirmOrphans(ctx context.Context) error {
 	for _, v := range p.suspects {
 		list, err := ask(ctx, p.m, func(ctx context.Context) (provider.KeyList, error) { return p.m.primary.ListVersions(ctx, v.KID) })
 		switch {
+		case errors.Is(err, provider.ErrTampered):
+			p.damaged(err)
 		case err != nil && !errors.Is(err, provider.ErrNotFound):
 			return err
 		case !slices.ContainsFunc(list.Keys, func(ref provider.KeyRef) bool { return ref.Version == v.Version }):

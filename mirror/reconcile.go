@@ -17,8 +17,9 @@ const maxRepairInterval = 10 * time.Minute
 // A version is an orphan only if the primary lacks it twice: in its lists, and after it has said that it is well and has
 // been asked for its lists anew. Some modules show less than there is for a while.
 //
-// The error is that of the store that could not be asked; the Report then says what was done until then. In mode None
-// nothing is copied.
+// What a store holds and can't serve stands in the Report, among its Problems or what is unmirrored, and keeps nothing else from
+// being repaired. The error is that of the store that could not be asked; the Report then says what was done until then. In mode
+// None nothing is copied.
 func (m *Mirror) Reconcile(ctx context.Context) (Report, error) {
 	if err := m.ready(ctx, m.writes()); err != nil {
 		return Report{}, err

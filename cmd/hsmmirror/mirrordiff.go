@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/spf13/cobra"
 	"io"
+	"maps"
+
+	"github.com/spf13/cobra"
 
 	"github.com/hsmmirror/hsmmirror/mirror"
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -71,6 +73,8 @@ func (a *app) drift(ctx context.Context) ([]driftJSON, error) {
 	if c.copied, more, err = versionsOf(ctx, secondary); err != nil {
 		return nil, err
 	}
+	c.damaged = damagedOf(ctx, primary, c.held, c.copied)
+	maps.Copy(c.damaged, damagedOf(ctx, secondary, c.copied, c.held))
 	if err := a.readManifest(ctx, &c); err != nil {
 		return nil, err
 	}
@@ -100,6 +104,20 @@ func versionsOf(ctx context.Context, p provider.Provider) (map[string]provider.K
 		}
 	}
 	return all, problems, nil
+}
+
+// damagedOf returns which versions a store holds and can't read, of those that the other store lists and it does not.
+func damagedOf(ctx context.Context, p provider.Provider, listed, others map[string]provider.KeyRef) map[string]bool {
+	damaged := map[string]bool{}
+	for name, ref := range others {
+		if _, there := listed[name]; there {
+			continue
+		}
+		if _, err := p.GetKey(ctx, ref.KID, ref.Version); errors.Is(err, provider.ErrTampered) {
+			damaged[name] = true
+		}
+	}
+	return damaged
 }
 
 func (a *app) printDrift(drift []driftJSON) error {

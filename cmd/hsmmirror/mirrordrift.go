@@ -41,7 +41,8 @@ const (
 // comparison is what there is, and what differs. The maps are by the kid of the JWK.
 type comparison struct {
 	held, copied map[string]provider.KeyRef
-	signed       bool // there is a manifest to compare with
+	damaged      map[string]bool // one store lists it, and the other holds it and can't read it: its problems say so
+	signed       bool            // there is a manifest to compare with
 	stated       map[string]mirror.Statement
 	drift        []driftJSON
 }
@@ -96,6 +97,8 @@ func (a *app) compare(c comparison) []driftJSON {
 		ref, held := c.held[name]
 		twin, copied := c.copied[name]
 		switch dead := c.stated[name].Destroyed; {
+		case !held && c.damaged[name]:
+			continue
 		case !held:
 			c.unheld(name)
 			continue
@@ -104,7 +107,7 @@ func (a *app) compare(c comparison) []driftJSON {
 			continue
 		case copied:
 			c.copyOf(name, ref, twin)
-		case a.copies(ref):
+		case a.copies(ref) && !c.damaged[name]:
 			c.add(name, driftMissing, "copied", "the token holds it, and the keystore does not")
 		}
 		if c.signed {

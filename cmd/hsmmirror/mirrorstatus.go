@@ -52,15 +52,16 @@ func newMirrorStatus(a *app) *cobra.Command {
 		Short: "Say what the mirror holds, and how old it is",
 		Long: `Say whether the token answers, when it last confirmed what the mirror holds, how
 the signed manifest is, and what is not as it should be: versions without a
-copy, orphans, conflicts, destroys that are not finished. The exit code is 3 if
-there is any of that.`,
+copy, orphans, conflicts, destroys that are not finished, what can't be read.
+The exit code is 3 if there is any of that.`,
 		Example: `  hsmmirror mirror status
   hsmmirror mirror status -o json`,
 		Args: args(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withMirror(cmd.Context(), func(ctx context.Context, m *mirror.Mirror) error {
 				_ = m.Health(ctx) // asks the token; what comes of it stands in the status
-				_, _ = m.ListKeys(ctx)
+				list, _ := m.ListKeys(ctx)
+				a.noteProblems(list.Problems)
 				return a.printStatus(newStatusJSON(m.Status()))
 			})
 		},
