@@ -25,8 +25,8 @@ type Adoption struct {
 
 // Adopt gives a record to one key that another tool made, so that it becomes the first version of a key of ours. It changes
 // nothing of the key's own objects. The pair is proved first. ErrNotFound if no private or secret key matches; ErrInvalid if
-// several do, or the key is ours already, or Alg does not fit it; ErrUnsupported if it has no CKA_ID, shares it, or its public
-// half can't be found out; ErrExists if the kid is taken.
+// several do, or the key is ours already, or Alg does not fit it; ErrUnsupported if it has no CKA_ID, shares it, is on a curve for
+// which there is no algorithm, or its public half can't be found out; ErrExists if the kid is taken.
 func (t *Token) Adopt(ctx context.Context, a Adoption) (provider.KeyRef, error) {
 	if err := t.begin(ctx); err != nil {
 		return provider.KeyRef{}, err
@@ -172,10 +172,15 @@ func (t *Token) algsOf(ctx context.Context, private *object, objects []*object) 
 	if err != nil {
 		return nil, err
 	}
+	var other error
 	for _, o := range append(slices.Clone(objects), parts) {
-		if c, err := curveOf(o.ecParams); err == nil {
+		c, err := curveOf(o.ecParams)
+		switch {
+		case err == nil:
 			return slices.DeleteFunc(algs, func(a provider.KeyAlg) bool { return a != c.alg }), nil
+		case errors.Is(err, provider.ErrUnsupported):
+			other = fmt.Errorf("adopt %s: %w", quote(private.label), err)
 		}
 	}
-	return algs, nil
+	return algs, other
 }

@@ -299,6 +299,7 @@ func TestAdoptRefuses(t *testing.T) {
 			pair("EC:prime256v1", "--id", same)(label + " too")
 		}, "", provider.ErrUnsupported, "another private or secret key has the same CKA_ID"},
 		{"a curve that we have no algorithm for", pair("EC:secp256k1", "--id", newID(t, token)), provider.ECDSAP256SHA256, provider.ErrUnsupported, "1.3.132.0.10"},
+		{"such a curve without an algorithm", pair("EC:secp256k1", "--id", newID(t, token)), "", provider.ErrUnsupported, "1.3.132.0.10"},
 		{"an RSA pair without its algorithm", pair("RSA:2048", "--id", newID(t, token)), "", provider.ErrInvalid, "want its algorithm"},
 		{"an RSA pair as ECDSA", pair("RSA:2048", "--id", newID(t, token)), provider.ECDSAP256SHA256, provider.ErrInvalid, "want one of"},
 		{"P-256 as P-384", pair("EC:prime256v1", "--id", newID(t, token)), provider.ECDSAP384SHA384, provider.ErrInvalid, "want one of"},
@@ -314,6 +315,7 @@ func TestAdoptRefuses(t *testing.T) {
 			before := kidsOf(t, token, "")
 			_, err := token.Adopt(t.Context(), Adoption{Label: label, Alg: tt.alg})
 			require.ErrorIs(t, err, tt.is)
+			require.NotErrorIs(t, err, provider.ErrTampered, "nothing is damaged")
 			require.ErrorContains(t, err, tt.text)
 			require.Equal(t, before, kidsOf(t, token, ""))
 			again := open(t, sharedToken)
