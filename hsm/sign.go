@@ -168,7 +168,7 @@ func signature(alg provider.KeyAlg, digest []byte, opts crypto.SignerOpts) (mech
 	}
 	pss, isPSS := opts.(*rsa.PSSOptions)
 	if isPSS != (alg == provider.RSAPSSSHA256) || isPSS && pss == nil {
-		return mechanism{}, nil, provider.Invalidf("sign with a %s key: options of type %T ask for another padding", alg, opts)
+		return mechanism{}, nil, provider.Invalidf("sign with a %s key: options of type %T ask for another padding: want %T", alg, opts, alg.SignerOpts())
 	}
 	if alg == provider.Ed25519 {
 		if o, ok := opts.(*ed25519.Options); ok && (o == nil || o.Context != "") || opts.HashFunc() != 0 {

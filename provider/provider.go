@@ -83,8 +83,8 @@ type Signing interface {
 	// Signer returns the signer of a version; 0 is the active one. The signer satisfies crypto.Signer and signs through
 	// crypto/tls, crypto/x509, golang.org/x/crypto/ssh and jws. ECDSA signatures are ASN.1 DER as crypto/ecdsa makes
 	// them; the digest may be of SHA-256, SHA-384 or SHA-512, as the protocol asks, and the padding of RSA is always
-	// the algorithm's: of RSA, TLS 1.3 wants RSA_PSS_SHA256 and SSH RSA_PKCS1_SHA256, and crypto/x509 has to be told
-	// SHA256WithRSAPSS by the template for the former. Nil options are those of KeyAlg.SignerOpts. Its Sign may block for as
+	// the algorithm's: of RSA, TLS wants RSA_PSS_SHA256, which crypto/x509 has to be told by the template (SHA256WithRSAPSS), and
+	// SSH and golang.org/x/crypto/ocsp want RSA_PKCS1_SHA256. Nil options are those of KeyAlg.SignerOpts. Its Sign may block for as
 	// long as the store's time limit. ErrNotFound, also if version is 0 and none is active; ErrUnsupported if the key does not
 	// sign or the store holds only the public half; ErrInvalid if the key's uses do not name sign.
 	//
@@ -105,7 +105,7 @@ type Signer interface {
 // Decrypting is satisfied by stores that decrypt with an RSA_OAEP_SHA256 key.
 type Decrypting interface {
 	// Decrypter returns the decrypter of a version; 0 is the highest one. Its options are nil or *rsa.OAEPOptions with
-	// SHA-256 and any label. Errors as for Signer.
+	// SHA-256 and any label. For jwe wrap it in a jwe.KeyDecrypter, as the example of Decrypter does. Errors as for Signer.
 	Decrypter(ctx context.Context, kid string, version int) (Decrypter, error)
 }
 

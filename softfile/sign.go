@@ -76,7 +76,7 @@ func signerOpts(alg provider.KeyAlg, digest []byte, opts crypto.SignerOpts) (cry
 	}
 	pss, isPSS := opts.(*rsa.PSSOptions)
 	if isPSS != (alg == provider.RSAPSSSHA256) || isPSS && pss == nil {
-		return nil, provider.Invalidf("sign with %s and options of type %T: they ask for another padding", alg, opts)
+		return nil, provider.Invalidf("sign with %s: options of type %T ask for another padding: want %T", alg, opts, alg.SignerOpts())
 	}
 	if alg == provider.Ed25519 {
 		return pureEd25519(opts)
