@@ -18,7 +18,7 @@ func TestTheQuestionBeforeADestruction(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "store")
 	env := []string{"HSMMIRROR_STORE=" + store}
 	public := filepath.Join(t.TempDir(), "public.pem")
-	require.NoError(t, os.WriteFile(public, []byte("-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAO2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik=\n-----END PUBLIC KEY-----\n"), 0o600))
+	require.NoError(t, os.WriteFile(public, []byte(publicPEM), 0o600))
 	succeeded(t, env, "key", "import", "k", "--alg", "ED25519", "--in", public)
 	refused := result{exitRefused, "", "hsmmirror: error: " + errNotConfirmed.Error() + "\n"}
 	interrupted := result{exitRefused, "", "hsmmirror: error: interrupted\n"}
