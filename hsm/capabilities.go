@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"context"
+	"slices"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -97,8 +98,8 @@ func (q quirks) unusable(alg provider.KeyAlg, n need, mechanisms map[uint]mechan
 		return mechanismName(n.create)
 	case alg.Class() == provider.Symmetric && q.noSecretKeys:
 		return "C_GenerateKey, though it lists " + mechanismName(n.use)
-	case alg == provider.ECDSAP521SHA512 && q.noP521:
-		return "P-521, though it lists " + mechanismName(n.use)
+	case slices.Contains(q.lacks, alg):
+		return "keys of the kind, though it lists " + mechanismName(n.use)
 	case alg == provider.Ed25519 && q.noEdDSA:
 		return "a signature by " + mechanismName(n.use) + " that says how long it is"
 	case alg == provider.RSAOAEPSHA256 && q.oaepSHA1Only && !raw:

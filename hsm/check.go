@@ -98,17 +98,23 @@ func (c *conn) there(m *member, s pkcs11.SessionHandle) error {
 	if err := c.present(m); err != nil {
 		return err
 	}
+	user, err := c.isUser(s)
+	if err == nil && m.loggedIn && !user && s != m.login { // some modules tell of the login on its own session alone
+		user, err = c.isUser(m.login)
+	}
+	if err == nil && m.loggedIn && !user {
+		err = errLogin
+	}
+	return err
+}
+
+// isUser tells whether a session says that it is logged in. errLogin if it is gone.
+func (c *conn) isUser(s pkcs11.SessionHandle) (bool, error) {
 	info, err := c.p11.GetSessionInfo(s)
-	switch {
-	case errors.Is(err, pkcs11.Error(pkcs11.CKR_SESSION_HANDLE_INVALID)), errors.Is(err, pkcs11.Error(pkcs11.CKR_SESSION_CLOSED)):
-		return errLogin
-	case err != nil:
-		return c.fail("C_GetSessionInfo", err)
+	if errors.Is(err, pkcs11.Error(pkcs11.CKR_SESSION_HANDLE_INVALID)) || errors.Is(err, pkcs11.Error(pkcs11.CKR_SESSION_CLOSED)) {
+		return false, errLogin
 	}
-	if user := info.State == pkcs11.CKS_RO_USER_FUNCTIONS || info.State == pkcs11.CKS_RW_USER_FUNCTIONS; m.loggedIn && !user {
-		return errLogin
-	}
-	return nil
+	return info.State == pkcs11.CKS_RO_USER_FUNCTIONS || info.State == pkcs11.CKS_RW_USER_FUNCTIONS, c.fail("C_GetSessionInfo", err)
 }
 
 // present returns nil if the token of m still answers, and is still the same.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -51,8 +52,26 @@ func (t *Token) claim(ctx context.Context, rec record, k *key, first bool) error
 		seen = seen || r.ID == rec.ID
 		rival = rival || r.ID != rec.ID && (r.Version == rec.Version || first && fresh)
 	}
+	if !seen {
+		own, err := t.stored(ctx, rec)
+		if err == nil && len(own) > 0 {
+			err = provider.Unsupportedf("store the record of %q: want a token that keeps a label of %d bytes: this one made %s of it", rec.KID, len(rec.KID), quote(own[0].label))
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if rival || !seen { // a token that does not show what it has just stored may not show a rival's either
 		return fmt.Errorf("%q: %w", rec.KID, errClaimed)
 	}
 	return nil
+}
+
+// stored returns the objects that hold records of the very version that rec is, whatever the token has made of their labels.
+func (t *Token) stored(ctx context.Context, rec record) ([]*object, error) {
+	objects, err := t.link.find(ctx, attribute{ckaPrivate, true})
+	return slices.DeleteFunc(objects, func(o *object) bool {
+		r, err := parseRecord(o.recordText())
+		return !o.isRecord() || err != nil || r.KID != rec.KID || r.Version != rec.Version || r.ID != rec.ID
+	}), err
 }

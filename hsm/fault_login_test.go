@@ -115,3 +115,18 @@ func openPlain(t *testing.T, f faultyToken) *Token {
 	t.Cleanup(func() { require.NoError(t, token.Close()) })
 	return token
 }
+
+func TestALoginThatShowsOnItsOwnSessionAloneIsNotLost(t *testing.T) {
+	f := newFaulty(t, nil)
+	f.m.SetShyLogin(true)
+	calls := f.m.During(func() {
+		u := newUser(t, f.Token)
+		require.NoError(t, u.sign(context.Background()))
+		_, err := f.GetKey(context.Background(), "nobody", 0)
+		require.ErrorIs(t, err, provider.ErrNotFound)
+	})
+	require.Equal(t, 1, calls["C_Login"])
+	f.m.DropLogin()
+	_, err := f.GetKey(context.Background(), "nobody", 0)
+	require.ErrorIs(t, err, provider.ErrNotFound, "one that is lost is made anew, as ever")
+}

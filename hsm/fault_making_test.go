@@ -75,3 +75,20 @@ func isOneKeyOrNone(t *testing.T, token *Token, kid string, made bool) {
 	_, err = token.DestroyKey(ctx, kid, provider.AllVersions)
 	require.NoError(t, err)
 }
+
+// FreeHSM keeps 63 bytes of a label, and says nothing of it.
+func TestATokenThatShortensLabelsIsRefusedWhatItCannotName(t *testing.T) {
+	ctx := context.Background()
+	f := openFaulty(t, nil)
+	f.m.SetLabelLimit(20)
+	_, err := f.CreateKey(ctx, provider.KeySpec{KID: "a-kid-of-21-character", Alg: provider.ECDSAP256SHA256})
+	require.ErrorIs(t, err, provider.ErrUnsupported)
+	require.ErrorContains(t, err, `want a token that keeps a label of 21 bytes: this one made "a-kid-of-21-characte" of it`)
+	_, err = f.GetKey(ctx, "a-kid-of-21-characte", 0)
+	require.ErrorIs(t, err, provider.ErrNotFound, "nothing is left of it")
+	ref, err := f.CreateKey(ctx, provider.KeySpec{KID: "a-kid-of-20-characte", Alg: provider.ECDSAP256SHA256})
+	require.NoError(t, err)
+	requireGoodSignature(t, f.Token, ref)
+	_, err = f.DestroyKey(ctx, ref.KID, provider.AllVersions)
+	require.NoError(t, err)
+}

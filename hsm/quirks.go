@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"context"
+	"slices"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -27,8 +28,8 @@ type quirks struct {
 	noSessionKeys bool
 	// keepsKeys: it makes no key that is both sensitive and extractable, and has no way to export any.
 	keepsKeys bool
-	// noP521: it lists P-521, and can't read the points of its own keys on it.
-	noP521 bool
+	// lacks are algorithms that it can't do, though it lists their mechanisms.
+	lacks []provider.KeyAlg
 	// keepsRoom: a key that was used takes room until C_Finalize. An operation that can't begin while the token is there then means
 	// that there is no room left, and the module is started afresh.
 	keepsRoom bool
@@ -87,7 +88,7 @@ var quirkTable = []struct {
 	{
 		"tpm2-pkcs11", "1.9.0", func(t TokenInfo) bool { return t.Library == "TPM2.0 Cryptoki" || t.behindP11Kit() && t.likeTPM2() },
 		quirks{
-			noSecretKeys: true, noImport: true, noSessionKeys: true, keepsKeys: true, fewUses: true, noP521: true, noOAEPLabel: true,
+			noSecretKeys: true, noImport: true, noSessionKeys: true, keepsKeys: true, fewUses: true, lacks: []provider.KeyAlg{provider.ECDSAP521SHA512}, noOAEPLabel: true,
 			keepsRoom: true, repeatsHandles: true, holdsKeys: true, writersInTurn: true,
 		},
 		"C_GenerateKey and the import of private keys are not written yet, though CKM_AES_KEY_GEN is listed; keys stay in the TPM, and none is made for a session; CKA_VERIFY is CKA_DECRYPT to it; " +
@@ -105,6 +106,11 @@ var quirkTable = []struct {
 		"wolfPKCS11", "2.1, built from source", func(t TokenInfo) bool { return t.Manufacturer == "wolfpkcs11" },
 		quirks{shortSearch: 10, noEmptyOAEP: true, writersInTurn: true},
 		"WP11_FIND_MAX is 10 if the build does not say otherwise, and C_FindObjects stops there without a word; a decryption that gives no bytes is CKR_FUNCTION_FAILED; its store is written as a whole",
+	},
+	{
+		"FreeHSM C", "2.0.0", func(t TokenInfo) bool { return t.Manufacturer == "Simorgh Labs" },
+		quirks{lacks: []provider.KeyAlg{provider.Ed25519, provider.X25519, provider.RSAPSSSHA256}, noImport: true, maxGeneratedSecret: 256},
+		"it knows no curve of its Edwards and Montgomery generators, and no CKM_RSA_PKCS_PSS of a digest (CKR_FUNCTION_FAILED); C_UnwrapKey crashes the process; its generator makes 32 bytes",
 	},
 	{
 		"p11-kit", "0.24.1", TokenInfo.behindP11Kit,
@@ -150,7 +156,7 @@ func (q quirks) and(r quirks) quirks {
 		noImport:            q.noImport || r.noImport,
 		noSessionKeys:       q.noSessionKeys || r.noSessionKeys,
 		keepsKeys:           q.keepsKeys || r.keepsKeys,
-		noP521:              q.noP521 || r.noP521,
+		lacks:               append(slices.Clip(q.lacks), r.lacks...),
 		keepsRoom:           q.keepsRoom || r.keepsRoom,
 		repeatsHandles:      q.repeatsHandles || r.repeatsHandles,
 		holdsKeys:           q.holdsKeys || r.holdsKeys,

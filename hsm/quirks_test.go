@@ -73,7 +73,7 @@ func TestSupportOnModulesThatListWhatTheyCannotDo(t *testing.T) {
 		{"ECDH says nothing of Montgomery curves", nss, provider.X25519, false, false, "CKM_EC_MONTGOMERY_KEY_PAIR_GEN"},
 		{"SoftHSM2 makes X25519 keys as Edwards ones", softHSM2, provider.X25519, true, true, ""},
 		{"tpm2-pkcs11 makes no secret keys", tpm2, provider.AES256GCM, false, false, "C_GenerateKey, though it lists CKM_AES_GCM"},
-		{"tpm2-pkcs11 can't use P-521", tpm2, provider.ECDSAP521SHA512, false, false, "P-521, though it lists CKM_ECDSA"},
+		{"tpm2-pkcs11 can't use P-521", tpm2, provider.ECDSAP521SHA512, false, false, "keys of the kind, though it lists CKM_ECDSA"},
 		{"tpm2-pkcs11 imports nothing", tpm2, provider.ECDSAP256SHA256, true, false, "C_CreateObject for keys"},
 		{"openCryptoki makes RSA keys", ock, provider.RSAPSSSHA256, true, true, ""},
 	}

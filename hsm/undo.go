@@ -29,11 +29,19 @@ func (t *Token) remove(ctx context.Context, rec record) error {
 		return err
 	}
 	records, _ := locate(objects)
+	records = slices.DeleteFunc(records, func(r *located) bool { return r.ID != rec.ID || r.Version != rec.Version })
+	objects = objects[:0]
 	for _, r := range records {
-		if r.ID == rec.ID && r.Version == rec.Version {
-			if err := t.link.destroy(ctx, r.object); err != nil {
-				return err
-			}
+		objects = append(objects, r.object)
+	}
+	if len(objects) == 0 { // none was stored, or not under this label
+		if objects, err = t.stored(ctx, rec); err != nil {
+			return err
+		}
+	}
+	for _, o := range objects {
+		if err := t.link.destroy(ctx, o); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -29,6 +29,8 @@ type control struct {
 	clearFlags         atomic.Uint64
 	sessionLimit       atomic.Uint64
 	alwaysAuthenticate atomic.Uint64
+	labelLimit         atomic.Uint64
+	shyLogin           atomic.Uint64
 
 	_               [8]uint64
 	inside          atomic.Uint64

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -71,6 +72,8 @@ func (m *Module) Clear() {
 	c.clearFlags.Store(0)
 	c.sessionLimit.Store(0)
 	c.alwaysAuthenticate.Store(0)
+	c.labelLimit.Store(0)
+	c.shyLogin.Store(0)
 	c.pinLen.Store(0)
 }
 
@@ -138,10 +141,18 @@ func (m *Module) SetPIN(pin provider.Secret) error {
 func (m *Module) SetSessionLimit(n int) { m.control.sessionLimit.Store(uint64(n)) }
 
 // SetAlwaysAuthenticate gives private keys that are made while it is on the attribute CKA_ALWAYS_AUTHENTICATE.
-func (m *Module) SetAlwaysAuthenticate(on bool) {
-	var v uint64
+func (m *Module) SetAlwaysAuthenticate(on bool) { set(&m.control.alwaysAuthenticate, on) }
+
+// SetShyLogin makes C_GetSessionInfo tell of a login on the session of C_Login alone, as FreeHSM does.
+func (m *Module) SetShyLogin(on bool) { set(&m.control.shyLogin, on) }
+
+// SetLabelLimit makes C_CreateObject keep n bytes of a CKA_LABEL, and say nothing of it. 0 takes it back.
+func (m *Module) SetLabelLimit(n int) { m.control.labelLimit.Store(uint64(n)) }
+
+func set(v *atomic.Uint64, on bool) {
+	var n uint64
 	if on {
-		v = 1
+		n = 1
 	}
-	m.control.alwaysAuthenticate.Store(v)
+	v.Store(n)
 }

@@ -236,3 +236,26 @@ func TestClearMakesATokenAsItWas(t *testing.T) {
 	s := u.logIn(t)
 	require.NotEqual(t, s, u.open(t))
 }
+
+func TestALoginThatShowsOnItsOwnSessionAlone(t *testing.T) {
+	u := start(t)
+	u.m.SetShyLogin(true)
+	s := u.logIn(t)
+	info, err := u.GetSessionInfo(s)
+	require.NoError(t, err)
+	require.EqualValues(t, pkcs11.CKS_RW_USER_FUNCTIONS, info.State)
+	require.EqualValues(t, pkcs11.CKS_RW_PUBLIC_SESSION, u.state(t))
+	u.m.SetShyLogin(false)
+	require.EqualValues(t, pkcs11.CKS_RW_USER_FUNCTIONS, u.state(t))
+}
+
+func TestATokenThatShortensLabels(t *testing.T) {
+	u := start(t)
+	u.m.SetLabelLimit(3)
+	s := u.logIn(t)
+	o, err := u.CreateObject(s, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_DATA), pkcs11.NewAttribute(pkcs11.CKA_LABEL, "label")})
+	require.NoError(t, err)
+	got, err := u.GetAttributeValue(s, o, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_LABEL, nil)})
+	require.NoError(t, err)
+	require.Equal(t, "lab", string(got[0].Value))
+}

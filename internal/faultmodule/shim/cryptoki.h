@@ -27,9 +27,15 @@ enum { CK_FALSE, CK_TRUE };
 #define CKF_LOGIN_REQUIRED 0x04UL               // of a token
 #define CKF_PROTECTED_AUTHENTICATION_PATH 0x100UL // of a token
 
+#define CKS_RO_PUBLIC_SESSION 0UL
+#define CKS_RO_USER_FUNCTIONS 1UL
+#define CKS_RW_PUBLIC_SESSION 2UL
+#define CKS_RW_USER_FUNCTIONS 3UL
+
 #define CKU_USER 1UL
 #define CKO_PRIVATE_KEY 3UL
 #define CKA_CLASS 0x000UL
+#define CKA_LABEL 0x003UL
 #define CKA_ALWAYS_AUTHENTICATE 0x202UL
 
 typedef struct {
@@ -51,6 +57,10 @@ typedef struct {
 	CK_VERSION hardwareVersion, firmwareVersion;
 	CK_BYTE utcTime[16];
 } CK_TOKEN_INFO;
+
+typedef struct {
+	CK_ULONG slotID, state, flags, ulDeviceError;
+} CK_SESSION_INFO;
 
 typedef struct {
 	CK_ULONG type;

@@ -21,7 +21,7 @@ FUNCTION(C_SetPIN, SESSION, REAL, (CK_ULONG s, CK_BYTE *pin, CK_ULONG pin_len, C
 FUNCTION(C_OpenSession, TOKEN, OWN, (CK_ULONG slot, CK_ULONG flags, void *app, void *notify, CK_ULONG *s), (slot, flags, app, notify, s))
 FUNCTION(C_CloseSession, SESSION, OWN, (CK_ULONG s), (s))
 FUNCTION(C_CloseAllSessions, TOKEN, OWN, (CK_ULONG slot), (slot))
-FUNCTION(C_GetSessionInfo, SESSION, REAL, (CK_ULONG s, void *info), (s, info))
+FUNCTION(C_GetSessionInfo, SESSION, OWN, (CK_ULONG s, CK_SESSION_INFO *info), (s, info))
 FUNCTION(C_GetOperationState, SESSION, REAL, (CK_ULONG s, CK_BYTE *state, CK_ULONG *n), (s, state, n))
 FUNCTION(C_SetOperationState, SESSION, REAL, (CK_ULONG s, CK_BYTE *state, CK_ULONG n, CK_ULONG cipher_key, CK_ULONG mac_key), (s, state, n, cipher_key, mac_key))
 FUNCTION(C_Login, SESSION, OWN, (CK_ULONG s, CK_ULONG user, CK_BYTE *pin, CK_ULONG pin_len), (s, user, pin, pin_len))

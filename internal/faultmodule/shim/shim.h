@@ -63,6 +63,8 @@ struct control {
 	_Atomic uint64_t set_flags, clear_flags; // of every token
 	_Atomic uint64_t session_limit;          // 0: that of the real module
 	_Atomic uint64_t always_authenticate;    // private keys that are made get CKA_ALWAYS_AUTHENTICATE
+	_Atomic uint64_t label_limit;            // C_CreateObject keeps so many bytes of a CKA_LABEL; 0: all
+	_Atomic uint64_t shy_login;              // C_GetSessionInfo tells of a login on the session of C_Login alone
 
 	uint64_t apart[8]; // what every call writes stands on another cache line than what every call reads
 	_Atomic uint64_t inside; // calls under way

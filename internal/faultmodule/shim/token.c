@@ -209,12 +209,41 @@ CK_RV own_C_CloseAllSessions(CK_ULONG slot)
 	return rv;
 }
 
+static _Atomic CK_ULONG login; // the session of the last C_Login
+
 // A PIN of no bytes counts as none: there are callers that can't pass NULL.
 CK_RV own_C_Login(CK_ULONG s, CK_ULONG user, CK_BYTE *pin, CK_ULONG pin_len)
 {
+	login = s;
 	if ((pin == NULL || pin_len == 0) && (control->set_flags & CKF_PROTECTED_AUTHENTICATION_PATH) && control->pin_len != 0)
 		return log_in(s, user);
 	return real->C_Login(s, user, pin, pin_len);
+}
+
+CK_RV own_C_GetSessionInfo(CK_ULONG s, CK_SESSION_INFO *info)
+{
+	CK_RV rv = real->C_GetSessionInfo(s, info);
+	if (rv != CKR_OK || !control->shy_login || s == login)
+		return rv;
+	if (info->state == CKS_RO_USER_FUNCTIONS)
+		info->state = CKS_RO_PUBLIC_SESSION;
+	if (info->state == CKS_RW_USER_FUNCTIONS)
+		info->state = CKS_RW_PUBLIC_SESSION;
+	return rv;
+}
+
+// shortened returns a copy of a template with the label cut off; NULL if there is no memory. The caller frees it.
+static CK_ATTRIBUTE *shortened(const CK_ATTRIBUTE *attrs, CK_ULONG n)
+{
+	CK_ATTRIBUTE *copy = malloc((n + 1) * sizeof *copy);
+	if (copy == NULL)
+		return NULL;
+	for (CK_ULONG i = 0; i < n; i++) {
+		copy[i] = attrs[i];
+		if (copy[i].type == CKA_LABEL && copy[i].ulValueLen > control->label_limit)
+			copy[i].ulValueLen = control->label_limit;
+	}
+	return copy;
 }
 
 // guarded returns a copy of the template of a private key, with CKA_ALWAYS_AUTHENTICATE true; NULL if there is no memory. The
@@ -244,9 +273,13 @@ static bool is_private_key(const CK_ATTRIBUTE *attrs, CK_ULONG n)
 
 CK_RV own_C_CreateObject(CK_ULONG s, CK_ATTRIBUTE *attrs, CK_ULONG n, CK_ULONG *object)
 {
-	if (!control->always_authenticate || !is_private_key(attrs, n))
+	CK_ATTRIBUTE *copy;
+	if (control->label_limit != 0)
+		copy = shortened(attrs, n);
+	else if (control->always_authenticate && is_private_key(attrs, n))
+		copy = guarded(attrs, &n);
+	else
 		return real->C_CreateObject(s, attrs, n, object);
-	CK_ATTRIBUTE *copy = guarded(attrs, &n);
 	CK_RV rv = copy == NULL ? CKR_HOST_MEMORY : real->C_CreateObject(s, copy, n, object);
 	free(copy);
 	return rv;
