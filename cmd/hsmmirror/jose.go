@@ -57,7 +57,7 @@ func parseJWS(b []byte) (compactJWS, error) {
 		decoded[i] = d
 	}
 	j := compactJWS{payload: decoded[1], signature: decoded[2], signingInput: []byte(parts[0] + "." + parts[1])}
-	if err := json.Unmarshal(decoded[0], &j.header); err != nil {
+	if err := json.Unmarshal(decoded[0], &j.header); err != nil || j.header.Alg == "" {
 		return compactJWS{}, provider.Invalidf("header of the JWS: want a JSON object with alg and kid")
 	}
 	if j.header.Crit != nil {
