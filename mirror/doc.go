@@ -8,7 +8,9 @@
 // Config.Pin and Config.StateDir: give them to whoever reads. With the pin nothing is served from the secondary that the
 // primary did not vouch for in a signed manifest; without it whoever can write the mirror's files can have their own key
 // accepted by every verifier, and the answers are marked Provenance.Unauthenticated. The directory is the reader's own, and
-// lets it notice an old copy put back.
+// lets it notice an old copy put back. Give whoever writes one too: a Mirror without it that is made on an old copy carries that on,
+// and has what was destroyed since signed anew; one whose ManifestDir was lost begins at generation 1, which readers refuse that have
+// seen a later one.
 //
 // Config.Mode: what is copied to the secondary. Public halves by default; private ones only in mode full, and only of keys
 // whose export policy is secret_when_allowed.

@@ -21,12 +21,12 @@ import (
 // A signing service on an HSM host. It is compiled and not run: it wants a token.
 func Example_service() {
 	ctx := context.Background()
-	module, dir, state := "/usr/lib/softhsm/libsofthsm2.so", "/var/lib/payments/keys", "/var/lib/payments/mirror"
+	module, dir, state, own := "/usr/lib/softhsm/libsofthsm2.so", "/var/lib/payments/keys", "/var/lib/payments/mirror", "/var/lib/payments-own"
 	pin := must(secretsource.Parse("file:/etc/payments/pin"))
 
-	token := must(hsm.New(hsm.Config{Module: module, Label: "demo", PIN: pin})) // an HSM; connects at the first call
-	store := must(softfile.Open(ctx, softfile.Config{Dir: dir}))                // a directory
-	keys := must(mirror.New(token, store, mirror.Config{ManifestDir: state}))   // both, as one provider.Provider
+	token := must(hsm.New(hsm.Config{Module: module, Label: "demo", PIN: pin}))              // an HSM; connects at the first call
+	store := must(softfile.Open(ctx, softfile.Config{Dir: dir}))                             // a directory
+	keys := must(mirror.New(token, store, mirror.Config{ManifestDir: state, StateDir: own})) // both, as one provider.Provider
 	key := must(keys.CreateKey(ctx, provider.KeySpec{KID: "payments", Alg: provider.ECDSAP256SHA256}))
 	set := must(keys.JWKS(ctx, "")) // goes on while the token is away, and set.Provenance says so
 

@@ -39,7 +39,7 @@ SoftHSM2 in that directory first, with a random PIN in a file beside it.
 A run that fails leaves no file behind. The key that signs the manifest stays
 on the token once it is made, and the next run takes it.`,
 		Example: `  hsmmirror init
-  hsmmirror init --token demo --pin-source file:/etc/hsmmirror/pin --store /var/lib/hsmmirror --out /etc/hsmmirror/config.yaml
+  hsmmirror init --token demo --pin-source file:/etc/hsmmirror/pin --store /var/lib/hsmmirror --state-dir /var/lib/hsmmirror-own --out /etc/hsmmirror/config.yaml
   hsmmirror init --softhsm ~/hsmmirror-dev`,
 		Args: args(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return flags.run(cmd.Context(), a) },
@@ -54,8 +54,8 @@ on the token once it is made, and the next run takes it.`,
 
 // setup is what init finds out.
 type setup struct {
-	Module, Token, Serial, PINSource, Store string
-	environment                             string // an assignment that other commands need too
+	Module, Token, Serial, PINSource, Store, StateDir string
+	environment                                       string // an assignment that other commands need too
 }
 
 func (f *initFlags) run(ctx context.Context, a *app) (err error) {
@@ -164,7 +164,12 @@ func (a *app) survey(ctx context.Context, s *setup) error {
 	if o.store, err = filepath.Abs(o.store); err != nil {
 		return err
 	}
-	s.PINSource, s.Store = o.pinSource, o.store
+	if o.stateDir != "" {
+		if o.stateDir, err = filepath.Abs(o.stateDir); err != nil {
+			return err
+		}
+	}
+	s.PINSource, s.Store, s.StateDir = o.pinSource, o.store, o.stateDir
 	return nil
 }
 

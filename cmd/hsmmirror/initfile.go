@@ -29,9 +29,13 @@ store: {{yaml .Store}}
 # What is mirrored: public_only, full or none.
 mode: public_only
 
+# A directory of this host's own, out of reach of who can write the keystore's files. Without it an older copy of the mirror that is
+# put back is carried on, with keys that were destroyed since. A reader has one of its own too.
+{{if .StateDir}}state_dir: {{yaml .StateDir}}
+{{else}}# state_dir: /var/lib/hsmmirror-own
+{{end}}
 # The thumbprint of the key that signs the mirror's manifest belongs in the configuration of readers:
 # manifest_pin: what hsmmirror mirror pin prints
-# state_dir: a directory of the reader's own
 `))
 
 // config returns the text of the configuration file.

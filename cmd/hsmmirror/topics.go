@@ -105,6 +105,31 @@ What a pkcs11-tool user types often works: token list-slots,
 token list-objects, token list-mechanisms, --class privkey.`,
 		},
 		{
+			Use:   "restore",
+			Short: "The mirror was damaged, lost or put back from a backup",
+			Long: `The mirror was damaged, lost or put back from a backup. What now?
+
+The token is the system of record, and the mirror a copy: put it aside, and
+have it made anew from the token. A backup of the mirror is of use only while
+the token is gone; it is as old as the last manifest in it, and readers that
+have seen a later one refuse it.
+
+  $ hsmmirror mirror verify              # what is wrong
+  $ mv /var/lib/hsmmirror /var/lib/hsmmirror.old
+  $ hsmmirror mirror reconcile
+  $ hsmmirror mirror verify
+
+The new mirror lacks what the token does not hold any more, and remembers
+nothing of what was destroyed. Private halves are in it as far as --mode full
+and each key allow.
+
+A host that writes should have a --state-dir of its own, apart from the
+keystore. It makes the next manifest newer than any that was seen, so that
+readers follow, and notices an older copy of the mirror, with which keys would
+come back that were destroyed since. Without it the manifests begin at
+generation 1 again, and each reader has to put its own --state-dir aside.`,
+		},
+		{
 			Use:   "exit-codes",
 			Short: "What the exit codes say",
 			Long: `What the exit codes say.

@@ -59,7 +59,7 @@ func hintFor(err error) string {
 	case errors.Is(err, provider.ErrAuth):
 		return "name the source of the PIN with --pin-source, of a keystore's passphrase with --passphrase-source; a file has to be one that only its owner can read"
 	case errors.Is(err, provider.ErrTampered):
-		return "look at what was changed before you trust it again; hsmmirror token doctor looks at the files and the manifest"
+		return "look at what was changed before you trust it again; hsmmirror token doctor looks at the files and the manifest, and hsmmirror help restore says how to go on"
 	case errors.Is(err, provider.ErrNotFound):
 		return "hsmmirror key list shows the keys of the store"
 	case errors.Is(err, provider.ErrExists):
