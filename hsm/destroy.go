@@ -82,7 +82,7 @@ func (t *Token) destroyVersion(ctx context.Context, r *located) error {
 // restore takes the tombstone of a key back that the token refuses to destroy, so that it is not lost from sight. After an
 // outage the tombstone stays: the key may be gone.
 func (t *Token) restore(ctx context.Context, r *located, why error) error {
-	if provider.IsOutage(why) || ctx.Err() != nil {
+	if provider.IsOutage(why) {
 		return why
 	}
 	objects, err := t.findRecords(ctx, r.KID)

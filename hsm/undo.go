@@ -1,6 +1,7 @@
 package hsm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -48,7 +49,8 @@ func (t *Token) remove(ctx context.Context, rec record) error {
 }
 
 // removeKeys destroys the private, secret and public key objects with a CKA_ID, also those of which no more can be read, and looks
-// whether they are gone. provider.ErrUnsupported if they are not, though the token says so.
+// whether they are gone. provider.ErrUnsupported if they are not, though the token says so. The public key goes last: a token that
+// refuses to destroy the private one keeps a pair that works.
 func (t *Token) removeKeys(ctx context.Context, id []byte) error {
 	const tries = 3
 	for try := 0; ; try++ {
@@ -66,6 +68,7 @@ func (t *Token) removeKeys(ctx context.Context, id []byte) error {
 		case try == tries:
 			return provider.Unsupportedf("destroy key objects: the token says that they are destroyed and still shows %d", len(keys))
 		}
+		slices.SortFunc(keys, func(a, b *object) int { return cmp.Compare(b.class, a.class) }) // the public key's is the lowest
 		for _, o := range keys {
 			err := t.link.destroy(ctx, o)
 			if errors.Is(err, errMoved) {
