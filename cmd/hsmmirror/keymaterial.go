@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/lestrrat-go/jwx/v2/jwk"
 	jwkx25519 "github.com/lestrrat-go/jwx/v2/x25519"
@@ -43,9 +44,10 @@ func unlocker(ctx context.Context, spec string) unlock {
 	}
 }
 
-// keyMaterial finds the key in the content of a file.
+// keyMaterial finds the key in the content of a file. What begins as JSON and is text is a JWK; the bytes of a symmetric key may begin
+// so too, and then are no text.
 func keyMaterial(alg provider.KeyAlg, b []byte, open unlock) (provider.KeyMaterial, error) {
-	if trimmed := bytes.TrimSpace(b); len(trimmed) > 0 && trimmed[0] == '{' {
+	if trimmed := bytes.TrimSpace(b); bytes.HasPrefix(trimmed, []byte("{")) && utf8.Valid(trimmed) {
 		return jwkMaterial(alg, trimmed)
 	}
 	if alg.Class() == provider.Symmetric {

@@ -39,6 +39,22 @@ func TestWhatIsSaidOfAnAnswer(t *testing.T) {
 				a.noteSource("key \"k.1\"", provider.Provenance{Source: provider.Secondary, AsOf: ago(age)})
 			}
 		}, "hsmmirror: warning: token \"demo\" is unavailable; answered from the mirror, 1h0m0s old\n", exitDegraded},
+		{"a reader has no token that could be away", func(a *app) {
+			a.reads = true
+			a.noteSource("key \"k.1\"", provider.Provenance{Source: provider.Secondary, AsOf: ago(time.Hour), Reason: "primary: closed"})
+		}, "", exitDone},
+		{"a reader's answer is stale", func(a *app) {
+			a.reads = true
+			a.noteSource("key \"k.1\"", provider.Provenance{Source: provider.Secondary, AsOf: ago(time.Hour), Stale: true})
+		}, "hsmmirror: warning: the answer is stale: the token last confirmed it too long ago\n", exitDegraded},
+		{"a destruction that was not mirrored", func(a *app) {
+			_ = a.printDestroyed(provider.Destruction{KID: "k", Mirroring: &provider.Mirroring{Reason: "disk full"}})
+		}, "hsmmirror: warning: the destruction of key \"k\" is not mirrored: disk full\n", exitDegraded},
+		{"what is said twice is said once", func(a *app) {
+			a.notes.degrade("the same")
+			a.notes.add("hint", "the same")
+			a.notes.degrade("the same")
+		}, "hsmmirror: warning: the same\nhsmmirror: hint: the same\n", exitDegraded},
 		{"nobody knows since when", func(a *app) {
 			a.noteSource("key \"k.1\"", provider.Provenance{Source: provider.Secondary, Stale: true})
 		}, "hsmmirror: warning: token \"demo\" is unavailable; answered from the mirror, of unknown age\n" +
@@ -65,7 +81,7 @@ func TestWhatIsSaidOfAnAnswer(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var stderr bytes.Buffer
-			a := &app{streams: streams{err: &stderr}, primary: `token "demo"`}
+			a := &app{streams: streams{err: &stderr}, options: options{output: outputTable}, primary: `token "demo"`}
 			test.notes(a)
 			require.Equal(t, test.code, a.report())
 			require.Equal(t, test.want, stderr.String())
