@@ -50,6 +50,11 @@ func TestWhatWasCutOffLongAgoGoesWithTheNextWrite(t *testing.T) {
 			begun(t, token, kid, 1, claimDead)
 			require.ErrorIs(t, tt.write(token, kid), tt.want)
 			require.Len(t, objectsOf(t, token, kid), tt.left)
+			if tt.want == nil {
+				ref, err := token.GetKey(ctx, kid, 0)
+				require.NoError(t, err)
+				require.Equal(t, 1, ref.Version, "its number is free again")
+			}
 			_, err := token.Tidy(ctx, 0)
 			require.NoError(t, err)
 			_, _ = token.DestroyKey(ctx, kid, provider.AllVersions)
@@ -94,4 +99,45 @@ func TestADestroyThatWasCutOffIsFinishedByTheNext(t *testing.T) {
 	left := objectsOf(t, token, ref.KID)
 	require.Len(t, left, 1, "the tombstone")
 	require.Equal(t, "CKO_DATA", left[0].Class)
+}
+
+// A key may be older than any claim gets, and its own claim may have been left beside it: the token was away when it was to be removed.
+func TestAnOldKeyIsNotTakenForOneThatWasCutOff(t *testing.T) {
+	token := open(t, otherToken)
+	ref := pairOn(t, token)
+	old := recordsOf(t, token, ref.KID)[0]
+	rec := *old.record
+	rec.Created = rec.Created.Add(-2 * claimDead)
+	require.NoError(t, token.write(t.Context(), rec))
+	require.NoError(t, token.link.destroy(t.Context(), old.object))
+	rec.Stage = claimed
+	require.NoError(t, token.write(t.Context(), rec))
+	require.Len(t, objectsOf(t, token, ref.KID), 4)
+
+	next, err := token.RotateKey(t.Context(), ref.KID, provider.Rotation{})
+	require.NoError(t, err)
+	_, err = token.DestroyKey(t.Context(), ref.KID, next.Version)
+	require.NoError(t, err)
+	_, err = token.Tidy(t.Context(), 0)
+	require.NoError(t, err)
+	again := open(t, otherToken)
+	requireSigns(t, again, ref)
+	records := recordsOf(t, again, ref.KID)
+	require.Len(t, records, 2, "of the version and of the tombstone")
+	_, err = again.DestroyKey(t.Context(), ref.KID, provider.AllVersions)
+	require.NoError(t, err)
+	isDestroyed(t, again, ref.KID)
+}
+
+func TestATombstoneThatNothingNeedsGoes(t *testing.T) {
+	token := open(t, otherToken)
+	ref := pairOn(t, token)
+	next, err := token.RotateKey(t.Context(), ref.KID, provider.Rotation{Windows: &provider.Windows{}})
+	require.NoError(t, err)
+	_, err = token.DestroyKey(t.Context(), ref.KID, ref.Version)
+	require.NoError(t, err)
+	require.Len(t, objectsOf(t, token, ref.KID), 3, "of the version after it")
+	_, err = token.DestroyKey(t.Context(), ref.KID, next.Version)
+	require.NoError(t, err)
+	isDestroyed(t, token, ref.KID)
 }
