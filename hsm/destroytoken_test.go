@@ -138,11 +138,18 @@ func TestADestroyIsFinishedWithoutItsCaller(t *testing.T) {
 func TestADestroyFindsItsObjectsAgain(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
+		alg   provider.KeyAlg
 		class uint
-	}{{"the private key", ckoPrivateKey}, {"the public key", ckoPublicKey}, {"the record", ckoData}} {
+	}{
+		{"the private key", provider.ECDSAP256SHA256, ckoPrivateKey},
+		{"the public key", provider.ECDSAP256SHA256, ckoPublicKey},
+		{"the secret key", provider.AES256GCM, ckoSecretKey},
+		{"the record", provider.AES256GCM, ckoData},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			token, d := openDetour(t)
-			ref := pairOn(t, token)
+			ref, err := token.CreateKey(t.Context(), provider.KeySpec{Alg: tt.alg})
+			require.NoError(t, err)
 			moved := 0
 			d.onDestroy = func(o *object) error {
 				if o.class != tt.class || moved == 2 {

@@ -1,0 +1,116 @@
+//go:build cgo
+
+package hsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hsmmirror/hsmmirror/provider"
+)
+
+// errBroken is what the making of a half key ends with.
+var errBroken = errors.New("broken")
+
+// makeHalf makes the objects of a key, and fails before the key is live.
+func makeHalf(t *testing.T, token *Token, alg provider.KeyAlg) (kid string, err error) {
+	t.Helper()
+	spec, err := provider.KeySpec{KID: provider.NewKID(), Alg: alg}.Normalize()
+	require.NoError(t, err)
+	_, err = token.first(t.Context(), spec, record{}, func(ctx context.Context, r record) error {
+		require.NoError(t, token.generate(ctx, r))
+		return errBroken
+	})
+	return spec.KID, err
+}
+
+func TestHalfAKeyIsFoundAgainAndTakenBack(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		alg   provider.KeyAlg
+		class uint
+	}{
+		{"a private key", provider.ECDSAP256SHA256, ckoPrivateKey},
+		{"a public key", provider.ECDSAP256SHA256, ckoPublicKey},
+		{"a secret key", provider.AES256GCM, ckoSecretKey},
+		{"a claim", provider.AES256GCM, ckoData},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			token, d := openDetour(t)
+			moved := 0
+			d.onDestroy = func(o *object) error {
+				if o.class != tt.class || moved == 2 {
+					return nil
+				}
+				moved++
+				return errMoved
+			}
+			kid, err := makeHalf(t, token, tt.alg)
+			require.ErrorIs(t, err, errBroken)
+			require.NotErrorIs(t, err, provider.ErrUnavailable)
+			require.Equal(t, 2, moved)
+			require.Empty(t, objectsOf(t, token, kid))
+		})
+	}
+}
+
+// Its claim stays too: by that it is found, and removed later.
+func TestHalfAKeyThatTheTokenKeepsIsSaidToBeThere(t *testing.T) {
+	for _, class := range []uint{ckoPrivateKey, ckoData} {
+		t.Run(className(class), func(t *testing.T) {
+			var records recorder
+			token, d := openDetour(t)
+			token.cfg.Logger = slog.New(&records)
+			d.onDestroy = func(o *object) error {
+				if o.class == class {
+					return &Error{Call: "C_DestroyObject", Code: 0x1B}
+				}
+				return nil
+			}
+			kid, err := makeHalf(t, token, provider.ECDSAP256SHA256)
+			require.ErrorIs(t, err, errBroken)
+			require.Contains(t, records.messages(), "half a key left on the token")
+			left := recordsOf(t, token, kid)
+			require.Len(t, left, 1)
+			require.Equal(t, claimed, left[0].Stage)
+			d.onDestroy = nil
+			_, err = token.Tidy(t.Context(), 0)
+			require.NoError(t, err)
+			require.Empty(t, objectsOf(t, token, kid))
+		})
+	}
+}
+
+func TestWhatCanNotBeReadOfAKeyIsRemovedNevertheless(t *testing.T) {
+	away := fmt.Errorf("%w: away", provider.ErrUnavailable)
+	token, d := openDetour(t)
+	ref := pairOn(t, token)
+	id := recordsOf(t, token, ref.KID)[0].idBytes()
+	removed := 0
+	d.onDestroy = func(*object) error { removed++; return nil }
+
+	d.onFind = func([]attribute, []*object) ([]*object, error) { return nil, away }
+	require.ErrorIs(t, token.removeKeys(t.Context(), id), away, "nothing is known")
+	d.onFind = func(_ []attribute, found []*object) ([]*object, error) {
+		return append(found, &object{class: classUnknown, problem: away}), away
+	}
+	require.ErrorIs(t, token.removeKeys(t.Context(), id), away, "it may be a key")
+	require.Zero(t, removed)
+
+	d.onFind = func(_ []attribute, found []*object) ([]*object, error) {
+		if len(found) > 0 {
+			return found, away
+		}
+		return found, nil
+	}
+	require.NoError(t, token.removeKeys(t.Context(), id), "it is known to be a key")
+	require.Equal(t, 2, removed)
+	*d = detour{link: d.link}
+	require.Len(t, objectsOf(t, token, ref.KID), 1, "the record")
+	removeRecords(t, token, ref.KID)
+}
