@@ -77,6 +77,9 @@ func (c *conn) logIn(m *member) error {
 		return nil
 	}
 	login := func(pin string) (already bool, err error) {
+		if !c.cfg.PINPad && quirksOf(m.info).writersInTurn { // it writes, and who starts meanwhile misses the token
+			defer c.startTurn()()
+		}
 		err = c.enter(c.life, m, func(*member) error {
 			err := c.p11.Login(m.login, pkcs11.CKU_USER, pin)
 			if already = errors.Is(err, pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN)); already {

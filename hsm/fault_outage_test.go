@@ -177,3 +177,18 @@ func TestAConnectionThatHasLastedIsMadeAnewAtOnce(t *testing.T) {
 	require.ErrorIs(t, u.sign(context.Background()), provider.ErrUnavailable)
 	comesBack(t, u.sign)
 }
+
+// SoftHSM2 writes the token's file at each login, of any process, and answers so until the file is whole.
+func TestATokenFileThatIsJustWrittenIsNoOutage(t *testing.T) {
+	f := openFaulty(t, nil)
+	require.NoError(t, f.Health(t.Context()))
+	recoveries := f.Stats().Recoveries
+	for range 3 {
+		f.m.On("C_GetTokenInfo").Times(3).Fail(pkcs11.CKR_GENERAL_ERROR)
+		require.NoError(t, f.Health(t.Context()))
+		_, err := f.Tidy(t.Context(), time.Hour) // enumerates
+		require.NoError(t, err)
+	}
+	require.Equal(t, StateUp, f.Status().State)
+	require.Equal(t, recoveries, f.Stats().Recoveries)
+}
