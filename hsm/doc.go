@@ -35,9 +35,9 @@
 //   - Sessions, or the login: one new login, on a token that is there. Callers wait for it, and see no error.
 //   - A call that does not come back ([StateWedged]): the connection waits for it and goes on where it was. The module is not started
 //     afresh meanwhile, because C_Finalize crashes the process then. If the call never returns, only a new process helps.
-//   - The token: the module is started afresh, after at most 1 s and then at intervals that grow by half up to 30 s, until the same serial
-//     number is there. Some modules see a token that comes back in no other way; Tokens on the module's other tokens notice it as a call
-//     that takes longer.
+//   - The token: the module is started afresh, at once if the connection had lasted for 10 s, then after at most 1 s and at intervals that
+//     grow by half up to 30 s, until the same serial number is there. Some modules see a token that comes back in no other way; Tokens on
+//     the module's other tokens notice it as a call that takes longer.
 //
 // An object handle that turns invalid is no proof that a key is gone: the token is asked for its info, whether the login is there, and
 // for the key's CKA_ID before [provider.ErrNotFound] is returned. Signers outlive all of this.
