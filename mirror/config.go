@@ -3,6 +3,7 @@ package mirror
 import (
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/hsmmirror/hsmmirror/provider"
@@ -61,8 +62,8 @@ type Config struct {
 
 	// StateDir is a directory of this reader's own (made if missing, mode 0700), out of reach of who can write the mirror's
 	// files: it keeps the highest generation of the manifest that was seen, so that an older copy put back is noticed also
-	// by a later process. Several processes may share it if they have the same ManifestDir and Pin. A host that writes
-	// should have one too, so that it builds on no old copy.
+	// by a later process. It may not lie in ManifestDir. Several processes may share it if they have the same ManifestDir and Pin.
+	// A host that writes should have one too, so that it builds on no old copy.
 	StateDir string
 
 	// RefuseUnauthenticated makes the secondary answer for nothing if there is no Pin.
@@ -129,6 +130,9 @@ func (c Config) normalize() (Config, error) {
 	if c.Pin != "" && c.ManifestDir == "" {
 		return c, provider.Invalidf("manifest pin without a manifest directory: there is nothing to verify")
 	}
+	if c.StateDir != "" && c.ManifestDir != "" && within(c.StateDir, c.ManifestDir) {
+		return c, provider.Invalidf("state directory %s in the manifest directory: want one out of reach of who can write the mirror's files", c.StateDir)
+	}
 	if err := c.checkSigning(); err != nil {
 		return c, err
 	}
@@ -144,6 +148,17 @@ func (c Config) normalize() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
+}
+
+// within tells whether dir is parent, or lies in it, as far as their names tell.
+func within(dir, parent string) bool {
+	dir, err := filepath.Abs(dir)
+	parent, err2 := filepath.Abs(parent)
+	if err != nil || err2 != nil {
+		return false
+	}
+	path, err := filepath.Rel(parent, dir)
+	return err == nil && filepath.IsLocal(path)
 }
 
 // checkSigning returns [provider.ErrInvalid] for FailOverSigning without what it rests on.

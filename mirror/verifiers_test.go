@@ -70,6 +70,8 @@ func TestConfigurationsThatMakeNoSense(t *testing.T) {
 		"a pin and nothing to hold against it":       {Pin: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},
 		"refused before it is stale":                 {StaleAfter: 3 * time.Hour, RefuseAfter: 2 * time.Hour},
 		"refused before the next manifest is signed": {StaleAfter: time.Minute, RefuseAfter: time.Hour, ReconcileEvery: time.Hour},
+		"a memory where an attacker can change it":   {ManifestDir: "x", StateDir: "./x/own"},
+		"a memory beside what it is to remember":     {ManifestDir: "x/", StateDir: "x"},
 		"a time between passes that is below 0":      {ReconcileEvery: -time.Hour},
 	} {
 		_, err := New(providertest.NewFake(t), providertest.NewFake(t), cfg)

@@ -45,6 +45,9 @@ func (a *app) openStore(ctx context.Context) (provider.Provider, error) {
 	if !o.hasPrimary() && o.store == "" {
 		return nil, errNoStore
 	}
+	if err := o.checkStateDir(); err != nil {
+		return nil, err
+	}
 	if !o.hasPrimary() {
 		if o.manifestPin != "" {
 			return a.openReader(ctx)
@@ -68,6 +71,25 @@ func (a *app) openStore(ctx context.Context) (provider.Provider, error) {
 	}
 	a.noteMirror(m)
 	return m, nil
+}
+
+// checkStateDir refuses a memory of what was seen that lies where it can be changed together with what was seen.
+func (o *options) checkStateDir() error {
+	if o.stateDir == "" || o.store == "" {
+		return nil
+	}
+	store, err := filepath.Abs(o.store)
+	if err != nil {
+		return err
+	}
+	own, err := filepath.Abs(o.stateDir)
+	if err != nil {
+		return err
+	}
+	if path, err := filepath.Rel(store, own); err == nil && filepath.IsLocal(path) {
+		return usagef("name one that who can write the keystore's files can't", "--state-dir %s lies in the keystore", printable(o.stateDir))
+	}
+	return nil
 }
 
 func (o *options) mirrorConfig() mirror.Config {
