@@ -180,15 +180,46 @@ func TestAWriterWhoseRivalsNeverEndGivesUp(t *testing.T) {
 	removeRecords(t, token, kid)
 }
 
+// byCalls keeps what several Tokens change apart call by call: SoftHSM2 now and then fails the calls of two writers at once.
+type byCalls struct {
+	link
+	turn *sync.Mutex
+}
+
+func (b byCalls) find(ctx context.Context, match ...attribute) ([]*object, error) {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	return b.link.find(ctx, match...)
+}
+
+func (b byCalls) create(ctx context.Context, template []attribute) error {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	return b.link.create(ctx, template)
+}
+
+func (b byCalls) generate(ctx context.Context, g generation) error {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	return b.link.generate(ctx, g)
+}
+
+func (b byCalls) destroy(ctx context.Context, o *object) error {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	return b.link.destroy(ctx, o)
+}
+
 func TestWritersWithoutATurnNeverShareAVersion(t *testing.T) { // the original's F06: one version number twice
 	const each = 3
 	writers := []*Token{open(t, otherToken), open(t, otherToken), open(t, otherToken)}
 	ref, err := writers[0].CreateKey(t.Context(), provider.KeySpec{Alg: provider.ECDSAP256SHA256})
 	require.NoError(t, err)
-	var mu sync.Mutex
+	var mu, turn sync.Mutex
 	fingerprints := map[int]string{1: ref.Fingerprint}
 	var wg sync.WaitGroup
 	for _, w := range writers {
+		w.link = byCalls{w.link, &turn}
 		m := making{kid: ref.KID, fill: w.generate, plan: func(*key) (record, error) { return claimOf(t, ref.KID, 0), nil }}
 		wg.Go(func() {
 			for made := 0; made < each; {
