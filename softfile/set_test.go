@@ -443,6 +443,26 @@ func TestEntriesThatAreRefused(t *testing.T) {
 	}
 }
 
+// Which of the two is true can't be told: neither is taken, and the number stays free.
+func TestAVersionThatIsBothThereAndDestroyed(t *testing.T) {
+	from := opened(t, t.TempDir())
+	require.NoError(t, second(from.CreateKey(t.Context(), provider.KeySpec{KID: "k", Alg: provider.Ed25519})))
+	require.NoError(t, second(from.RotateKey(t.Context(), "k", provider.Rotation{})))
+	require.NoError(t, second(from.DestroyKey(t.Context(), "k", 2)))
+	set, _, err := from.ExportPublic(t.Context())
+	require.NoError(t, err)
+	edited := strings.Replace(string(set), `"versions":[{"version":2`, `"versions":[{"version":1`, 1)
+	require.NotEqual(t, string(set), edited)
+	to := opened(t, t.TempDir())
+	report, err := to.ImportSet(t.Context(), []byte(edited), nil)
+	require.NoError(t, err)
+	require.Empty(t, report.Taken)
+	require.Len(t, report.Left, 1)
+	require.Equal(t, "k.1", report.Left[0].Name)
+	require.ErrorIs(t, report.Left[0].Reason, provider.ErrInvalid)
+	require.NoDirExists(t, filepath.Join(to.path, "keys/k"))
+}
+
 // Without its tombstones, a version could come back that a destroyed one had retired.
 func TestBadTombstonesSpoilTheSet(t *testing.T) {
 	from := fullStore(t)
