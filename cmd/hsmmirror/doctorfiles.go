@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -101,15 +102,22 @@ func (d *doctor) records(ctx context.Context, p provider.Provider) {
 	}
 }
 
-// writers says who else than its owner and root can write a file or directory, or put another in its place; empty if nobody.
+// writers says who else than its owner and root can write a file or directory, or put another in its place; empty if nobody. Of a
+// link it looks at both ends: who can change the link needs not change what it leads to.
 func writers(path string) string {
-	path, err := filepath.EvalSymlinks(path)
-	if err == nil {
-		path, err = filepath.Abs(path)
-	}
+	path, err := filepath.Abs(path)
 	if err != nil {
 		return err.Error()
 	}
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err.Error()
+	}
+	return cmp.Or(writersAlong(target), writersAlong(path))
+}
+
+// writersAlong is writers for path and the directories above it.
+func writersAlong(path string) string {
 	for first := true; ; first = false {
 		info, err := os.Stat(path)
 		if err != nil {
