@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -58,6 +59,26 @@ func TestTheQuestionBeforeADestruction(t *testing.T) {
 			require.Equal(t, tt.want, wait())
 			require.Equal(t, tt.want.code != exitDone, ended(t, env, "key", "show", "k."+tt.version).code == exitDone)
 		})
+	}
+}
+
+// Without a terminal nobody says yes, whatever stands on stdin.
+func TestNobodyToAskIsNoYes(t *testing.T) {
+	t.Parallel()
+	env := []string{"HSMMIRROR_STORE=" + filepath.Join(t.TempDir(), "store")}
+	public := filepath.Join(t.TempDir(), "public.pem")
+	require.NoError(t, os.WriteFile(public, []byte(publicPEM), 0o600))
+	succeeded(t, env, "key", "import", "k", "--alg", "ED25519", "--in", public)
+	for question, args := range map[string][]string{
+		`destroy version 1 of key "k" for good?`:                                         {"key", "destroy", "k.1", "--force"},
+		`destroy every version of key "k" for good?`:                                     {"key", "destroy", "k", "--all-versions"},
+		`revoke version 1 of key "k", so that nothing that it signed verifies any more?`: {"key", "revoke", "k"},
+	} {
+		cmd := command(t, env, args...)
+		cmd.Stdin = strings.NewReader("yes\n")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a session without a terminal
+		require.Equal(t, result{exitUsage, "", "hsmmirror: error: no terminal to ask on: " + printable(question) + "\nhsmmirror: hint: give --yes if you are sure\n"}, started(t, cmd)())
+		succeeded(t, env, "key", "show", "k.1")
 	}
 }
 
