@@ -62,7 +62,10 @@ func TestTheKeyThatAFileHolds(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			m, err := keyMaterial(test.alg, []byte(test.file), func(der []byte) ([]byte, error) { return pbes2.Decrypt(der, []byte("correct-horse")) })
+			m, err := keyMaterial(test.alg, []byte(test.file), func(der []byte) ([]byte, error) {
+				require.Equal(t, sealed, der)
+				return bytes.Clone(pkcs8), nil
+			})
 			if test.err != "" {
 				require.ErrorIs(t, err, provider.ErrInvalid)
 				require.ErrorContains(t, err, test.err)

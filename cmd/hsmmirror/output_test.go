@@ -28,7 +28,6 @@ func TestResultsThatCantBeWrittenAreAnError(t *testing.T) {
 	require.NoError(t, os.WriteFile(file("in"), []byte(`{"sub":"alice"}`), 0o600))
 	const open = " --passphrase-source env:PASSPHRASE" // where it is needed: each costs the work that guessing would
 	do(t, nil, strings.Fields("key create --kid k --alg ED25519"+open)...)
-	do(t, nil, strings.Fields("key rotate k"+open)...)
 	do(t, nil, strings.Fields("sign k --in "+file("in")+" --out "+file("sig")+open)...)
 	do(t, nil, "store", "export", "--out", file("set"))
 	mirrored := " --uri softfile:" + file("store") + "?passphrase-source=env:PASSPHRASE --store " + file("mirror")
@@ -39,8 +38,8 @@ func TestResultsThatCantBeWrittenAreAnError(t *testing.T) {
 		"verify k --in " + file("in") + " --sig " + file("sig"), "verify k -o json --in " + file("in") + " --sig " + file("sig"),
 		"random 8", "version", "version -o json", "config show", "config show -o json",
 		"store export", "store import --in " + file("set") + " --store " + file("other"),
-		"mirror pin" + mirrored, "mirror pin -o json" + mirrored, "mirror diff" + mirrored, "mirror diff -o json" + mirrored, "mirror diff --exit-code" + mirrored,
-		"mirror status" + mirrored, "mirror reconcile" + mirrored, "mirror reconcile --dry-run" + mirrored,
+		"mirror pin" + mirrored, "mirror diff" + mirrored, "mirror diff --exit-code" + mirrored,
+		"mirror status" + mirrored, "mirror reconcile" + mirrored,
 		"mirror verify --store " + file("mirror"), "mirror verify -o json --store " + file("mirror"), "mirror export --store " + file("mirror"),
 		"sign k --in " + file("in") + open,
 		"key create --kid m --alg ED25519" + open, "key rotate m -o json" + open, "key revoke m.2 --yes", "key revoke m --yes -o json" + open,
