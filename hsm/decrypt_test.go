@@ -25,6 +25,7 @@ func TestOptionsOfADecryption(t *testing.T) {
 		{"no hash", &rsa.OAEPOptions{}, provider.ErrInvalid},
 		{"another hash for MGF1", &rsa.OAEPOptions{Hash: crypto.SHA256, MGFHash: crypto.SHA1}, provider.ErrInvalid},
 		{"nil of the right type", (*rsa.OAEPOptions)(nil), provider.ErrInvalid},
+		//lint:ignore SA1019 the wrong padding is the point
 		{"another padding", &rsa.PKCS1v15DecryptOptions{}, provider.ErrInvalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
