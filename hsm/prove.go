@@ -43,13 +43,16 @@ func (t *Token) prove(ctx context.Context, v *version) error {
 	default:
 		return nil
 	}
+	if errors.Is(err, errOAEP) || errors.Is(err, errGCM) || errors.Is(err, errMAC) { // nobody gave us what it refuses
+		ok, err = false, nil
+	}
 	switch {
 	case errors.Is(err, provider.ErrNotFound): // the connection was made anew, and only a live version is found again
 		return fmt.Errorf("prove %q: %w", v.jwkKID(), errMoved)
 	case err != nil:
 		return fmt.Errorf("prove %q: %w", v.jwkKID(), err)
 	case !ok:
-		return fmt.Errorf("%w: prove %q: what the private half made does not fit the public half", provider.ErrTampered, v.jwkKID())
+		return fmt.Errorf("%w: prove %q: what one use of the key made does not fit another", provider.ErrTampered, v.jwkKID())
 	}
 	return nil
 }
@@ -71,9 +74,6 @@ func (h held) proveDecryption(ctx context.Context, nonce []byte) (bool, error) {
 	}
 	d := decrypter{h}
 	plain, err := d.DecryptContext(ctx, message, nil)
-	if errors.Is(err, errOAEP) { // nobody gave us this ciphertext
-		return false, nil
-	}
 	return bytes.Equal(plain, nonce), err
 }
 
