@@ -422,3 +422,13 @@ func TestATokenThatWasThereIsUnavailableWhateverItsModuleSays(t *testing.T) {
 	m.Restore()
 	comesBack(t, token.Health)
 }
+
+// NSS 3.87 does; 3.132 shows an empty database.
+func TestAModuleThatNeedsArgumentsIsRefusedWithoutThem(t *testing.T) {
+	f := newFaulty(t, nil)
+	f.m.On("C_Initialize").Fail(pkcs11.CKR_ARGUMENTS_BAD)
+	err := f.Health(context.Background())
+	require.ErrorIs(t, err, provider.ErrInvalid)
+	require.ErrorContains(t, err, "it needs initialisation arguments")
+	require.ErrorContains(t, err, "x-init-reserved")
+}

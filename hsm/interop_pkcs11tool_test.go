@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,8 +57,21 @@ func parseListing(out string) []listed {
 		if field := map[string]*string{"label": &o.label, "ID": &o.id, "Usage": &o.usage, "Access": &o.access}[name]; field != nil {
 			*field = strings.TrimSpace(value)
 		}
+		o.id, o.usage = strings.ReplaceAll(o.id, ":", ""), plainUsage(o.class, o.usage)
 	}
 	return objects
+}
+
+// plainUsage leaves out what versions of pkcs11-tool before 0.24 do not show: that a key signs or verifies with recovery, which is
+// SoftHSM2's default for all, and that a secret key signs.
+func plainUsage(class, usage string) string {
+	plain := slices.DeleteFunc(strings.Split(usage, ", "), func(u string) bool {
+		return u == "signRecover" || u == "verifyRecover" || u == "sign" && class == "Secret Key"
+	})
+	if len(plain) == 0 {
+		return "none"
+	}
+	return strings.Join(plain, ", ")
 }
 
 func TestPKCS11ToolShowsOurKeys(t *testing.T) {
@@ -102,7 +116,7 @@ func TestPKCS11ToolShowsOurKeys(t *testing.T) {
 	}
 }
 
-// requireUsage checks that a key may be used for its algorithm and nothing else. (pkcs11-tool never shows that a secret key signs.)
+// requireUsage checks that a key may be used for its algorithm and nothing else.
 func requireUsage(t testing.TB, o listed, usage string) {
 	t.Helper()
 	require.Equal(t, usage, o.usage)
