@@ -130,7 +130,7 @@ func (v *visit) objects(s pkcs11.SessionHandle, t TokenInfo) ([]ObjectInfo, erro
 	owners := ownersOf(raw)
 	for i, o := range raw {
 		infos[i].Object, infos[i].raw = describe(o, owners), o
-		if infos[i].isShell() {
+		if infos[i].isShell() || o.isEmpty() {
 			infos[i].Status = StatusHalf
 		}
 		if o.class == classUnknown {

@@ -46,7 +46,7 @@ type quirks struct {
 	// maxGeneratedSecret is the size in bits of the longest generic secret that it generates; 0: it has no limit of its own.
 	maxGeneratedSecret int
 	// leavesShells: of a process that ends while it stores an object it keeps one with the default of each attribute, which says that it
-	// is a session object, and stays.
+	// is a session object, or with none at all, and it stays.
 	leavesShells bool
 	// wrapsNoEdwards: C_WrapKey and C_UnwrapKey refuse its CKK_EC_EDWARDS keys. Those that may be exported are made with
 	// CKA_SENSITIVE false, and read.

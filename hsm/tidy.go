@@ -3,6 +3,7 @@ package hsm
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -123,22 +124,30 @@ func (t *Token) removeShells(ctx context.Context) error {
 		if !slices.ContainsFunc(first, func(p *object) bool { return p.handle == o.handle && p.epoch == o.epoch }) {
 			continue
 		}
-		if err := t.link.destroy(ctx, o); err != nil {
+		err := t.link.destroy(ctx, o)
+		if e, answered := errors.AsType[*Error](err); answered && o.isEmpty() && codeName(e.Code) == "CKR_FUNCTION_FAILED" {
+			continue // SoftHSM2 has removed it, and misses the lock file that should stand beside it
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// shells finds the objects that call themselves session objects, and have neither a name nor content. Our own session objects have
-// content.
+// shells finds the objects that are empty, and those that call themselves session objects and have neither a name nor content. Our
+// own session objects have content.
 func (t *Token) shells(ctx context.Context) ([]*object, error) {
 	return settled(t.cfg, func() ([]*object, error) {
+		shells, err := t.link.find(ctx)
+		if err != nil {
+			return nil, err
+		}
+		shells = slices.DeleteFunc(shells, func(o *object) bool { return !o.isEmpty() })
 		found, err := t.link.find(ctx, attribute{ckaToken, false}, attribute{ckaLabel, ""})
 		if err != nil {
 			return nil, err
 		}
-		var shells []*object
 		for _, o := range found {
 			parts, err := t.link.publicParts(ctx, o)
 			if err != nil {
@@ -153,6 +162,13 @@ func (t *Token) shells(ctx context.Context) ([]*object, error) {
 		}
 		return shells, nil
 	})
+}
+
+// isEmpty tells whether an object has not even a class, as SoftHSM2 says it (CKR_ATTRIBUTE_VALUE_INVALID): the process that made it ended
+// before it had stored the first attribute.
+func (o *object) isEmpty() bool {
+	e, answered := errors.AsType[*Error](o.problem)
+	return o.class == classUnknown && answered && codeName(e.Code) == "CKR_ATTRIBUTE_VALUE_INVALID"
 }
 
 // hasContent tells whether there is anything in o that a key or a data object is made of.
