@@ -58,7 +58,7 @@ func TestSoak(t *testing.T) {
 	m.Clear()
 	comesBack(t, func(ctx context.Context) error { return s.w.sign(ctx, provider.ECDSAP256SHA256) })
 	s.clear(t)
-	require.LessOrEqual(t, s.rest(t), atRest, "sessions")
+	soon(t, func() bool { return s.rest(t) <= atRest }, "sessions stay open") // those that are idle no more may still be closing
 	stats := s.w.Stats()
 	require.NoError(t, s.w.Close())
 	leavesNothing(t, m, before)
