@@ -216,20 +216,21 @@ func (r *trialRun) speed() (string, error) {
 	return fmt.Sprintf("%s: %s a signature, %.0f a second in 1 session, %.0f in %d", r.signer.Alg, median.Round(time.Microsecond), one, many, r.Sessions), nil
 }
 
-// measure signs in n sessions at once, and returns how many signatures were made in a second, and their median time.
+// measure signs in n sessions at once, at least once in each, and returns how many signatures were made in a second, and their
+// median time.
 func (r *trialRun) measure(n int) (rate float64, median time.Duration, err error) {
-	times, errs := make([][]time.Duration, n), make([]error, n)
-	var all sync.WaitGroup
-	start := time.Now()
-	for i := range n {
-		s, err := r.openSession(r.token, pkcs11.CKF_SERIAL_SESSION)
-		if err != nil {
-			errs[i] = err
-			break
+	sessions, times, errs := make([]pkcs11.SessionHandle, n), make([][]time.Duration, n), make([]error, n)
+	for i := range sessions {
+		if sessions[i], err = r.openSession(r.token, pkcs11.CKF_SERIAL_SESSION); err != nil {
+			return 0, 0, err
 		}
-		defer func() { _ = r.p11.CloseSession(s) }()
+		defer func() { _ = r.p11.CloseSession(sessions[i]) }()
+	}
+	var all sync.WaitGroup
+	start := time.Now() // opening sessions may take long
+	for i, s := range sessions {
 		all.Go(func() {
-			for errs[i] == nil && time.Since(start) < r.Time {
+			for len(times[i]) == 0 || errs[i] == nil && time.Since(start) < r.Time {
 				before := time.Now()
 				_, errs[i] = r.signOnce(s, r.signer.private, r.signer.Alg, []byte("message"))
 				times[i] = append(times[i], time.Since(before))

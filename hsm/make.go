@@ -46,7 +46,7 @@ func (t *Token) RotateKey(ctx context.Context, kid string, r provider.Rotation) 
 		}
 		rec := newRecord(spec)
 		rec.ActiveFrom = rec.Created.Add(windows.PublishBefore)
-		rec.RetireAfter = int64(windows.RetireAfter / time.Second)
+		rec.RetireAfter = wholeSeconds(windows.RetireAfter)
 		return rec, t.canCreate(ctx, spec)
 	}})
 }

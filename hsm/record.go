@@ -105,7 +105,7 @@ func (r record) check() error {
 		return damagedf("record with kid %.40q, version %d", r.KID, r.Version)
 	case err != nil || len(id) == 0 || hex.EncodeToString(id) != r.ID:
 		return damagedf("record with id %.40q: want hexadecimal in lower case", r.ID)
-	case !inUTC(r.Created) || !inUTC(r.ActiveFrom) || r.RetireAfter < 0 || r.RetireAfter > int64(math.MaxInt64/time.Second):
+	case !inUTC(r.Created) || !inUTC(r.ActiveFrom) || r.RetireAfter < 0 || r.RetireAfter > maxRetireAfter:
 		return damagedf("record with created %v, active_from %v, retire_after %d: want times in UTC and seconds", r.Created, r.ActiveFrom, r.RetireAfter)
 	case r.Stage == live && r.Alg.Class() == provider.Asymmetric && r.Fingerprint == "":
 		return damagedf("record of a pair without its fingerprint")
@@ -139,6 +139,18 @@ func (r record) active(now time.Time) bool { return !now.Before(r.ActiveFrom) }
 
 func (r record) schedule() provider.Schedule {
 	return provider.Schedule{ActiveFrom: r.ActiveFrom, RetireAfter: r.retireAfter(), Destroyed: r.Stage == destroyed}
+}
+
+// maxRetireAfter is what a time.Duration holds, in seconds.
+const maxRetireAfter = int64(math.MaxInt64 / time.Second)
+
+// wholeSeconds returns d in seconds, rounded up: what is published for a time is so for all of it.
+func wholeSeconds(d time.Duration) int64 {
+	seconds := int64(d / time.Second)
+	if d%time.Second > 0 {
+		seconds++
+	}
+	return min(seconds, maxRetireAfter)
 }
 
 func (r record) retireAfter() time.Duration { return time.Duration(r.RetireAfter) * time.Second }

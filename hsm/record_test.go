@@ -3,6 +3,7 @@ package hsm
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -35,6 +36,22 @@ func TestRecordComesBackWhole(t *testing.T) {
 	got, err := parseRecord(text)
 	require.NoError(t, err)
 	require.Equal(t, want, *got)
+}
+
+// A version is not retired earlier than was asked for.
+func TestTimesAreRoundedUpToSeconds(t *testing.T) {
+	for d, want := range map[time.Duration]int64{
+		0: 0, 1: 1, time.Second: 1, time.Second + 1: 2, 2*time.Second - 1: 2, time.Hour: 3600,
+		math.MaxInt64: maxRetireAfter, // a second more is no time.Duration
+	} {
+		require.Equal(t, want, wholeSeconds(d), "%v", d)
+	}
+	r := fullRecord()
+	r.RetireAfter = wholeSeconds(math.MaxInt64)
+	text, err := r.marshal()
+	require.NoError(t, err)
+	_, err = parseRecord(text)
+	require.NoError(t, err)
 }
 
 // TestRecordFormat holds the text still: tokens keep it for years.

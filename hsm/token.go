@@ -10,7 +10,8 @@ import (
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// Token is the store on one token. Its methods may be used by many goroutines at once.
+// Token is the store on one token. Its methods may be used by many goroutines at once. New and Open make one; the zero value is
+// of no use.
 //
 // Lock order: the lock of a kid (writes), then the refresh turn, then mu.
 type Token struct {

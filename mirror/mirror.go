@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,7 @@ import (
 )
 
 // Mirror is a store made of two. It satisfies every optional interface of package provider; what the primary can't do
-// answers [provider.ErrUnsupported].
+// answers [provider.ErrUnsupported]. New makes one; the zero value is of no use.
 type Mirror struct {
 	cfg     Config
 	log     *slog.Logger
@@ -63,6 +64,9 @@ func New(primary, secondary provider.Provider, cfg Config) (*Mirror, error) {
 func newMirror(primary, secondary provider.Provider, cfg Config, hook fileops.Hook) (*Mirror, error) {
 	if primary == nil || secondary == nil {
 		return nil, errors.Join(provider.Invalidf("mirror of one store: want a primary and a secondary"), closeAll(primary, secondary))
+	}
+	if reflect.ValueOf(primary).Comparable() && primary == secondary {
+		return nil, errors.Join(provider.Invalidf("mirror of a store in itself: want a secondary that is another store"), primary.Close())
 	}
 	cfg, err := cfg.normalize()
 	if err != nil {

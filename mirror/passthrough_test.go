@@ -229,6 +229,10 @@ func TestNewOwnsItsStores(t *testing.T) {
 		_, err = New(providertest.NewFake(t), providertest.NewFake(t), cfg)
 		require.ErrorIs(t, err, provider.ErrInvalid)
 	}
+	_, err = New(a, a, Config{})
+	require.ErrorContains(t, err, "mirror of a store in itself")
+	require.ErrorIs(t, err, provider.ErrInvalid)
+	require.Equal(t, 2, a.Calls("Close"), "the one that failed above, and this one")
 	c, d := providertest.NewFake(t), providertest.NewFake(t)
 	m, err := New(c, d, Config{})
 	require.NoError(t, err)

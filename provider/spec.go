@@ -85,7 +85,7 @@ type Windows struct {
 	// verifiers cache a JWKS.
 	PublishBefore time.Duration
 	// RetireAfter is how long the version before stays published after it has stopped signing. It must cover the
-	// longest lifetime of a token plus the verifiers' cache plus clock skew.
+	// longest lifetime of a token plus the verifiers' cache plus clock skew. A store that keeps whole seconds rounds up.
 	RetireAfter time.Duration
 }
 

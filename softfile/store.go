@@ -28,7 +28,7 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Store is an open store. The package's documentation says what it promises.
+// Store is an open store. The package's documentation says what it promises. Open makes one; the zero value is of no use.
 type Store struct {
 	path       string
 	hook       fileops.Hook

@@ -89,6 +89,7 @@ type doctor struct {
 	*app
 	need   []provider.KeyAlg
 	checks []checkJSON
+	unsaid error // why a check could not be printed
 }
 
 func (d *doctor) ok(check, format string, args ...any) {
@@ -116,7 +117,8 @@ func (d *doctor) add(c checkJSON) {
 	}
 	t := newTeller(d.out)
 	colour := map[string]string{checkOK: green, checkWarning: bold, checkFailure: red}[c.Status]
-	fmt.Fprintf(d.out, "%s  %s  %s\n", t.paint(colour, runewidth.FillRight(c.Status, 7)), runewidth.FillRight(c.Check, 17), printable(text))
+	_, err := fmt.Fprintf(d.out, "%s  %s  %s\n", t.paint(colour, runewidth.FillRight(c.Status, 7)), runewidth.FillRight(c.Check, 17), printable(text))
+	d.unsaid = cmp.Or(d.unsaid, err)
 }
 
 // conclude prints what has not been printed, and returns the verdict.
@@ -125,6 +127,9 @@ func (d *doctor) conclude() error {
 		if err := d.printJSON(list(d.checks)); err != nil {
 			return err
 		}
+	}
+	if d.unsaid != nil {
+		return d.unsaid
 	}
 	count := func(status string) int {
 		n := 0

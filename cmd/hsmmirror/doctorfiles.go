@@ -60,6 +60,7 @@ func (d *doctor) manifest(ctx context.Context) {
 	if _, err := os.Stat(filepath.Join(d.options.store, "mirror")); err != nil {
 		return // no mirror has been kept there
 	}
+	d.stateDir()
 	m, err := d.openReader(ctx)
 	if err != nil {
 		d.failed("manifest", "compare the pin with hsmmirror mirror pin on the token's host; if it is right, someone changed the mirror", "%v", err)
@@ -81,6 +82,28 @@ func (d *doctor) manifest(ctx context.Context) {
 	default:
 		d.ok("manifest", "generation %d, signed %s by the pinned key", s.Manifest.Generation, ageText(&s.Manifest.Issued))
 	}
+}
+
+// stateDir looks where this host remembers which manifest of the mirror it has seen.
+func (d *doctor) stateDir() {
+	dir := d.options.stateDir
+	if err := d.options.checkStateDir(); err != nil {
+		d.failed("state", "name a directory that who can write the keystore's files can't", "%v", err)
+		return
+	}
+	if dir == "" {
+		d.warn("state", "name a directory of this host's own, apart from the keystore, with --state-dir", "nothing remembers the latest manifest: an older copy of the mirror would pass for it")
+		return
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		d.ok("state", "%s, not there yet: who first reads the mirror makes it", dir)
+		return
+	}
+	if who := writers(dir); who != "" {
+		d.failed("state", "chmod 0700: who can write there can have an older copy of the mirror pass for the latest", "%s", who)
+		return
+	}
+	d.ok("state", "%s, written by its owner alone", dir)
 }
 
 func (d *doctor) records(ctx context.Context, p provider.Provider) {

@@ -235,10 +235,10 @@ func (b *headBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// crashReason says why a probe ended: the signal that the Go runtime, or the system, tells.
+// crashReason says why a probe ended: what the Go runtime, or the system, tells.
 func crashReason(stderr *headBuffer, err error) string {
 	for line := range strings.Lines(stderr.String()) {
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, "SIG") || strings.HasPrefix(line, "fatal error:") {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "SIG") || strings.HasPrefix(line, "fatal error:") || strings.HasPrefix(line, "panic:") {
 			return " (" + line + ")"
 		}
 	}

@@ -123,6 +123,7 @@ func TestWhatIsKeptOfAProbeThatCrashed(t *testing.T) {
 	exit := exec.Command("false").Run()
 	require.Equal(t, " (SIGSEGV: segmentation violation)", reason("warning\nSIGSEGV: segmentation violation\nPC=0x0\n", exit))
 	require.Equal(t, " (fatal error: out of memory)", reason("fatal error: out of memory\n", exit))
+	require.Equal(t, " (panic: runtime error: out of range)", reason("panic: runtime error: out of range\n", exit))
 	require.Equal(t, " (exit status 1)", reason("", exit))
 	require.Empty(t, reason("", io.EOF))
 }
