@@ -17,7 +17,7 @@ import (
 // settles waits until no more goroutines run than before. The condition has one of its own.
 func settles(t *testing.T, before int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, 10*time.Second, 10*time.Millisecond, "goroutines are left behind")
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, recovery, 10*time.Millisecond, "goroutines are left behind")
 }
 
 func TestCloseWhileCallsAreInFlight(t *testing.T) {

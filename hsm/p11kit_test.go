@@ -56,7 +56,7 @@ func (r *remote) start() {
 	require.Eventually(r.t, func() bool {
 		_, err := os.Stat(r.socket)
 		return err == nil
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }
 
 // stop kills the server and, with its process group, what it has forked for each client.
@@ -114,13 +114,13 @@ func TestTheServerOfATokenDiesAndComesBack(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := token.GetKey(ctx, ref.KID, 0)
 		return provider.IsOutage(err)
-	}, 5*time.Second, time.Millisecond)
+	}, recovery, time.Millisecond)
 
 	r.start()
 	require.Eventually(t, func() bool {
 		_, err := signer.SignContext(ctx, make([]byte, 32), ref.Alg.SignerOpts())
 		return err == nil
-	}, 30*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 	requireGoodSignature(t, token, ref)
 }
 

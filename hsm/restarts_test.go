@@ -48,14 +48,16 @@ func TestATokenThatIsWellDoesNotFeelRestarts(t *testing.T) {
 			defer close(stop)
 			epoch := u.token.link.epoch()
 			restarts.Go(func() {
+				life := 30 * time.Millisecond // of a connection; it grows, or else a busy machine would end none of its calls in time
 				for last := uint64(0); ; {
 					select {
 					case <-stop:
 						return
-					case <-time.After(30 * time.Millisecond):
+					case <-time.After(life):
 					}
 					if connected := u.token.link.epoch(); connected != 0 && connected != last { // a busy machine takes longer
 						last = connected
+						life += life / 2
 						for range 2 { // as startAfresh does
 							_ = lib.end(ctx, lib.current(ctx))
 						}

@@ -104,13 +104,13 @@ func TestTokenTakenAwayAndPutBack(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := token.PublicJWK(ctx, ref.KID, 1)
 		return provider.IsOutage(err)
-	}, 5*time.Second, time.Millisecond, "reads fail fast once the outage is known")
+	}, recovery, time.Millisecond, "reads fail fast once the outage is known")
 	require.NoError(t, h.Restore())
 
 	require.Eventually(t, func() bool {
 		_, err := sign()
 		return err == nil
-	}, 10*time.Second, 50*time.Millisecond, "the signer signs again by itself")
+	}, recovery, 50*time.Millisecond, "the signer signs again by itself")
 	jwk, err := token.PublicJWK(ctx, ref.KID, 1)
 	require.NoError(t, err)
 	signature, err := sign()

@@ -18,9 +18,13 @@ var faultModules sync.Map
 // injectFault is the command fault. The first one makes the module.
 func injectFault(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: fault crash|hang|delay|fail|removed|flags|none [CALL] [CODE]")
+		ts.Fatalf("usage: fault crash|hang|delay|fail|removed|flags|none|reached [CALL] [CODE]")
 	}
 	m := faultModule(ts)
+	if args[0] == "reached" && len(args) == 2 {
+		waitForCall(ts, m, args[1])
+		return
+	}
 	m.Clear()
 	switch {
 	case args[0] == "crash" && len(args) == 2:
@@ -38,6 +42,15 @@ func injectFault(ts *testscript.TestScript, neg bool, args []string) {
 	case args[0] == "none":
 	default:
 		ts.Fatalf("fault: unknown %v", args)
+	}
+}
+
+// waitForCall waits until a call has begun, of a process in the background.
+func waitForCall(ts *testscript.TestScript, m *faultmodule.Module, call string) {
+	for end := time.Now().Add(time.Minute); m.Calls()[call] == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			ts.Fatalf("%s was not called", call)
+		}
 	}
 }
 

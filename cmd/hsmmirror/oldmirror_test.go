@@ -32,7 +32,7 @@ func makeOldMirror(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	_, err = m.CreateKey(ctx, provider.KeySpec{KID: "payments", Alg: provider.Ed25519})
 	ts.Check(err)
-	expires := m.Status().Manifest.Expires
 	ts.Check(m.Close())
+	expires := m.Status().Manifest.Expires // of the last one: until it was closed, the mirror may have had another one signed
 	time.Sleep(time.Until(expires.Add(time.Second)))
 }

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 //	p11object NAME...    stores objects that no tool makes, see rawObjects
 //	p11serve             serves the tokens through p11-kit, and makes its client the module
 //	fault KIND [CALL]    puts a module that fails on demand before the tokens', and makes it fail: crash or hang in a call,
-//	                     fail CALL CODE, removed, flags SET, or well again
+//	                     fail CALL CODE, removed, flags SET, or well again; reached CALL waits until the call has begun
 //	exits CODE COMMAND   runs a command that ends with this exit code
 //	setenv NAME FILE     sets a variable to what a file, or stdout, says
 //	interrupt TEXT       runs the demo and interrupts it when it prints the text
