@@ -56,7 +56,7 @@ func newLink(cfg Config) (link, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{cfg: cfg, lib: lib, p11: module{lib.p11, lib.finisher, &counters{}}, pid: getpid(), changed: make(chan struct{})}
+	c := &conn{cfg: cfg, lib: lib, p11: module{lib.p11, lib.direct, &counters{}}, pid: getpid(), changed: make(chan struct{})}
 	c.state.Since = time.Now()
 	c.pin.source, c.pin.logger = cfg.PIN, cfg.Logger
 	c.life, c.cancel = context.WithCancel(context.Background())

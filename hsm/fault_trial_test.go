@@ -4,6 +4,7 @@ package hsm
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -50,10 +51,11 @@ func TestATrialSaysWhatFails(t *testing.T) {
 		require.NoError(t, err)
 	})
 	// One token of several may fail to be looked at, and the others are looked at again where it matters.
-	bearable := []string{"C_GetTokenInfo", "C_GetMechanismInfo", "C_CreateObject", "C_GetAttributeValue", "C_CloseSession", "C_DestroyObject", "C_Finalize"}
+	bearable := []string{"C_GetTokenInfo", "C_GetMechanismInfo", "C_CreateObject", "C_GetAttributeValue", "C_CloseSession", "C_DestroyObject"}
 	delete(calls, "C_GetFunctionList") // without a list of functions there is nothing to try
-	for name, n := range calls {
-		for after := range min(n, 4) {
+	delete(calls, "C_Finalize")        // or the module stays initialised
+	for _, name := range slices.Sorted(maps.Keys(calls)) {
+		for after := range min(calls[name], 4) {
 			t.Run(fmt.Sprintf("%s, call %d", name, after+1), func(t *testing.T) {
 				fault := m.On(name).After(int(after)).Times(1).Fail(0x30)
 				defer m.Clear()

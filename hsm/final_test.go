@@ -53,7 +53,7 @@ func TestAnAnswerThatDoesNotFit(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f, n := &strange{answers: tt.answers}, &counters{}
-			out, err := module{finisher: f, counters: n}.final(fnDecrypt, nil, 1, make([]byte, 10), room)
+			out, err := module{direct: f, counters: n}.final(fnDecrypt, nil, 1, make([]byte, 10), room)
 			require.Equal(t, tt.rooms, f.rooms)
 			require.EqualValues(t, len(tt.rooms), n.calls[fnDecrypt].Load(), "each call counts")
 			require.Equal(t, len(f.last)-tt.length, bytes.Count(f.last, []byte{0}), "what is not the answer is wiped: it may be a plaintext")

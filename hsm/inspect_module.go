@@ -17,7 +17,7 @@ type visit struct {
 // visitModule loads and initialises the module at path. The caller calls leave.
 func visitModule(path, initArgs string, trace Trace) (*visit, error) {
 	trace.call("dlopen")
-	p11, finisher, err := loadModule(path)
+	p11, direct, err := loadModule(path)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +30,7 @@ func visitModule(path, initArgs string, trace Trace) (*visit, error) {
 		p11.Destroy()
 		return nil, initializeError(l, err)
 	}
-	v := &visit{p11: p11, asksLengths: finisher == nil, trace: trace}
+	v := &visit{p11: p11, asksLengths: direct == nil, trace: trace}
 	trace.call("C_GetInfo")
 	if v.info, err = p11.GetInfo(); err != nil {
 		v.leave()

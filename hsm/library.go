@@ -24,11 +24,11 @@ import (
 // crypto11 initialises the module when the first Token joins and finalises it when the last one leaves. In between lies one
 // connection epoch.
 type library struct {
-	path     string
-	args     []byte // Config.InitArgs with a NUL after it; nil: none
-	p11      *pkcs11.Ctx
-	finisher finisher // nil: not known
-	users    int      // Tokens, and others that use it for a moment; guarded by libraries.mu
+	path   string
+	args   []byte // Config.InitArgs with a NUL after it; nil: none
+	p11    *pkcs11.Ctx
+	direct directCalls // nil: not known
+	users  int         // Tokens, and others that use it for a moment; guarded by libraries.mu
 
 	// gate is entered by every call into the module, and locked while it is initialised or finalised: C_Finalize crashes the
 	// process, on every module that was tried, if another thread is inside. It guards what follows.
@@ -82,11 +82,11 @@ func loadLibrary(path, initArgs string) (*library, error) {
 	defer libraries.mu.Unlock()
 	l := libraries.m[path]
 	if l == nil {
-		p11, finisher, err := loadModule(path)
+		p11, direct, err := loadModule(path)
 		if err != nil {
 			return nil, err
 		}
-		l = &library{path: path, args: args, p11: p11, finisher: finisher, members: map[*conn]*member{}}
+		l = &library{path: path, args: args, p11: p11, direct: direct, members: map[*conn]*member{}}
 		libraries.m[path] = l
 	}
 	if !bytes.Equal(l.args, args) {

@@ -25,12 +25,37 @@ struct functions {
 	unsigned char version[2];
 	finish_function list[68];
 };
-enum { ENCRYPT = 30, DECRYPT = 34, SIGN = 43, CKR_FUNCTION_NOT_SUPPORTED = 0x54 };
+enum { GET_ATTRIBUTE_VALUE = 24, ENCRYPT = 30, DECRYPT = 34, SIGN = 43, CKR_FUNCTION_NOT_SUPPORTED = 0x54, MOST_ATTRIBUTES = 16 };
 
 static unsigned long finish(struct functions *module, int function, unsigned long session, void *in, unsigned long in_length, void *out,
                             unsigned long *out_length) {
 	finish_function f = module->list[function];
 	return f != NULL ? f(session, in, in_length, out, out_length) : CKR_FUNCTION_NOT_SUPPORTED;
+}
+
+struct attribute {
+	unsigned long type;
+	void *value;
+	unsigned long length;
+};
+
+// attributes is C_GetAttributeValue: offsets and lengths are those of n values in room.
+static unsigned long attributes(struct functions *module, unsigned long session, unsigned long object, unsigned long n, unsigned long *types,
+                                unsigned long *offsets, unsigned long *lengths, unsigned char *room) {
+	unsigned long (*get)(unsigned long, unsigned long, struct attribute *, unsigned long) =
+	    (unsigned long (*)(unsigned long, unsigned long, struct attribute *, unsigned long))module->list[GET_ATTRIBUTE_VALUE];
+	struct attribute template[MOST_ATTRIBUTES];
+	if (get == NULL) {
+		return CKR_FUNCTION_NOT_SUPPORTED;
+	}
+	for (unsigned long i = 0; i < n; i++) {
+		template[i] = (struct attribute){types[i], room + offsets[i], lengths[i]};
+	}
+	unsigned long rv = get(session, object, template, n);
+	for (unsigned long i = 0; i < n; i++) {
+		lengths[i] = template[i].length;
+	}
+	return rv;
 }
 
 // file_of returns the file from which the linker has loaded a library; NULL if it is none of PKCS#11.
@@ -77,7 +102,7 @@ func searchedFor(path string) (file string, release func()) {
 // loadModule loads the module at path, and returns its functions as miekg/pkcs11 has them and, if they are the same, by themselves.
 // [provider.ErrInvalid], with the reason, for what is no PKCS#11 library, or hands out no functions, as pkcs11-spy.so does unless it is
 // told what to spy on: pkcs11.New takes no notice of that, and the next call would end the process.
-func loadModule(path string) (*pkcs11.Ctx, finisher, error) {
+func loadModule(path string) (*pkcs11.Ctx, directCalls, error) {
 	runtime.LockOSThread() // to which dlerror belongs
 	defer runtime.UnlockOSThread()
 	name := C.CString(path)
@@ -128,6 +153,22 @@ func (l *functionList) finish(f function, s pkcs11.SessionHandle, in, out []byte
 		return uint(n), pkcs11.Error(rv)
 	}
 	return uint(n), nil
+}
+
+func (l *functionList) attributes(s pkcs11.SessionHandle, h pkcs11.ObjectHandle, places []place, room []byte) error {
+	var types, offsets, lengths [C.MOST_ATTRIBUTES]C.ulong
+	for i, p := range places {
+		types[i], offsets[i], lengths[i] = C.ulong(p.typ), C.ulong(p.offset), C.ulong(p.length)
+	}
+	rv := C.attributes((*C.struct_functions)(l), C.ulong(s), C.ulong(h), C.ulong(len(places)), &types[0], &offsets[0], &lengths[0],
+		(*C.uchar)(unsafe.SliceData(room)))
+	for i := range places {
+		places[i].length = int(lengths[i]) // all ones are unshown
+	}
+	if rv != 0 {
+		return pkcs11.Error(rv)
+	}
+	return nil
 }
 
 // pointer is never NULL: some modules refuse that even for no bytes.

@@ -7,8 +7,8 @@ import "github.com/miekg/pkcs11"
 // module is the PKCS#11 module as one connection calls it. Each method is miekg's of the same name, counted; those that end an
 // operation have a call of our own (final).
 type module struct {
-	ctx      *pkcs11.Ctx
-	finisher finisher // nil: not known
+	ctx    *pkcs11.Ctx
+	direct directCalls // nil: not known
 	*counters
 }
 

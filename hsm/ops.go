@@ -191,11 +191,11 @@ func (c *conn) derive(ctx context.Context, key *object, peer []byte) ([]byte, er
 			return c.fail("C_DeriveKey", err)
 		}
 		defer func() { _ = c.p11.DestroyObject(s, h) }()
-		a, err := c.p11.GetAttributeValue(s, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_VALUE, nil)})
+		values, err := c.p11.attributes(s, h, []uint{pkcs11.CKA_VALUE})
 		if err != nil {
 			return c.fail("C_GetAttributeValue", err)
 		}
-		secret = a[0].Value
+		secret = values[0]
 		return nil
 	})
 	if err != nil {

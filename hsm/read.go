@@ -184,8 +184,7 @@ func (c *conn) read(m *member, s pkcs11.SessionHandle, h pkcs11.ObjectHandle) (*
 		r.publicKey()
 	case pkcs11.CKO_PRIVATE_KEY:
 		r.key()
-		always := toBool(r.optional(pkcs11.CKA_ALWAYS_AUTHENTICATE)[0])
-		r.o.alwaysAuth = always != nil && *always
+		r.o.alwaysAuth = isTrue(r.optional(pkcs11.CKA_ALWAYS_AUTHENTICATE)[0])
 	case pkcs11.CKO_SECRET_KEY:
 		r.key()
 		r.o.length = int(toUint(r.optional(pkcs11.CKA_VALUE_LEN)[0]))
@@ -269,20 +268,11 @@ func (c *conn) publicParts(ctx context.Context, o *object) (*object, error) {
 
 // attributes reads several attributes in one call.
 func (r *reader) attributes(types ...uint) ([][]byte, error) {
-	template := make([]*pkcs11.Attribute, len(types))
-	for i, t := range types {
-		template[i] = pkcs11.NewAttribute(t, nil)
-	}
-	read, err := r.c.p11.GetAttributeValue(r.s, r.h, template)
+	values, err := r.c.p11.attributes(r.s, r.h, types)
 	if err != nil {
 		r.note(err)
-		return nil, err
 	}
-	values := make([][]byte, len(types))
-	for i, a := range read {
-		values[i] = a.Value
-	}
-	return values, nil
+	return values, err
 }
 
 // note keeps an error that is not about the object.
@@ -312,8 +302,8 @@ func (r *reader) essential(types ...uint) [][]byte {
 	return values
 }
 
-// each reads what it can: all at once, and where the module refuses, one by one, because one unknown attribute makes miekg drop the
-// values of all. The error is that of the first one that can't be read although the object may have it.
+// each reads what it can: all at once, and where the module refuses, one by one, because a module that refuses one
+// need not give the others. The error is that of the first one that can't be read although the object may have it.
 func (r *reader) each(types ...uint) ([][]byte, error) {
 	if values, err := r.attributes(types...); err == nil {
 		return values, nil

@@ -55,7 +55,7 @@ func (l *library) tokensLocked() ([]TokenInfo, error) {
 		tokens[i] = readToken(l.p11, slot)
 		tokens[i].LibraryManufacturer, tokens[i].Library = trim(module.ManufacturerID), trim(module.LibraryDescription)
 		tokens[i].LibraryVersion = dotted(module.LibraryVersion)
-		tokens[i].asksLengths = l.finisher == nil
+		tokens[i].asksLengths = l.direct == nil
 	}
 	return tokens, nil
 }
