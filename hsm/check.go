@@ -5,6 +5,7 @@ package hsm
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/pkcs11"
@@ -71,15 +72,23 @@ func (c *conn) ask(m *member) error {
 	}
 	ctx := withLimit(c.life, limit)
 	defer ctx.end()
-	if cap(m.slots) > 1 {
-		return c.fly(ctx, m, c.probe, false)
+	only := cap(m.slots) == 1
+	if only {
+		select {
+		case m.slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil // the only operation that there can be is under way, and is watched itself
+		}
 	}
-	select {
-	case m.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil // the only operation that there can be is under way, and is watched itself
+	var asked atomic.Bool
+	err := c.fly(ctx, m, func(m *member) error {
+		asked.Store(true)
+		return c.probe(m)
+	}, only)
+	if err != nil && !asked.Load() && quirksOf(m.info).oneCallAtATime && !errors.Is(err, errEpoch) {
+		return nil // and so is the call of another Token that has the turn
 	}
-	return c.fly(ctx, m, c.probe, true)
+	return err
 }
 
 // probe returns nil if the token of m is there, and the session that is held for the epoch still logged in. It opens no session:

@@ -5,6 +5,9 @@ import "github.com/hsmmirror/hsmmirror/provider"
 // ckrVendorDefined is CKR_VENDOR_DEFINED, from which on the makers of modules define codes of their own.
 const ckrVendorDefined = 0x80000000
 
+// ckrDataLenRange is CKR_DATA_LEN_RANGE.
+const ckrDataLenRange = 0x21
+
 // codeInfo is what one CKR code means to us.
 type codeInfo struct {
 	name   string

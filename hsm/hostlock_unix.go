@@ -29,7 +29,12 @@ func (c *conn) exclusive(ctx context.Context) (release func(), err error) {
 	switch {
 	case err == nil:
 		c.lib.locked.Add(1)
-		return func() { c.lib.locked.Add(-1); unlock() }, nil
+		release := func() { c.lib.locked.Add(-1); unlock() }
+		if err := c.upToDate(ctx, m); err != nil {
+			release()
+			return nil, err
+		}
+		return release, nil
 	case ctx.Err() != nil:
 		return nil, c.late(ctx, "another process kept the module's file locked")
 	}

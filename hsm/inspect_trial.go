@@ -26,8 +26,9 @@ type trialRun struct {
 	mechanisms map[uint]mechanismInfo
 	report     func(TrialResult)
 
-	rsa    *trialKey // one pair serves all algorithms of RSA: it takes long to make
-	signer *trialKey // the first that signs; measured
+	made   []pkcs11.ObjectHandle // the halves of keys
+	rsa    *trialKey             // one pair serves all algorithms of RSA: it takes long to make
+	signer *trialKey             // the first that signs; measured
 }
 
 // trialKey is a key made for a trial.
@@ -53,6 +54,7 @@ func try(ctx context.Context, cfg Config, trial Trial, trace Trace, report func(
 	}
 	defer func() { _ = v.p11.CloseSession(s) }() // with it go its objects
 	r := &trialRun{visit: v, Trial: trial, token: info, s: s, report: report, mechanisms: map[uint]mechanismInfo{}}
+	defer r.tidy()
 	list, err := v.mechanisms(info.Slot)
 	if err != nil {
 		return err
@@ -69,6 +71,14 @@ func try(ctx context.Context, cfg Config, trial Trial, trace Trace, report func(
 		r.tell(TrialLogin, "as user", nil)
 	}
 	return r.steps(ctx)
+}
+
+// tidy destroys the keys that were made. They should go with the session, but some modules let them stay.
+func (r *trialRun) tidy() {
+	for _, h := range r.made {
+		r.trace.call("C_DestroyObject")
+		_ = r.p11.DestroyObject(r.s, h)
+	}
 }
 
 // steps goes through all steps but the login.
@@ -134,6 +144,10 @@ func (r *trialRun) data() {
 	data := r.store(rec.dataTemplate())
 	if data == nil {
 		r.tell(TrialData, "it takes private data objects, in which records are kept", nil)
+		return
+	}
+	if quirksOf(r.token).noSessionKeys {
+		r.tell(TrialData, "not tried: the token takes no object that ends with a session", nil)
 		return
 	}
 	if r.store(rec.carrierTemplate()) == nil {
@@ -209,6 +223,7 @@ func (r *trialRun) make(k *trialKey, g generation) error {
 		if err != nil {
 			return r.fail("C_GenerateKey", err)
 		}
+		r.made = append(r.made, k.private)
 		return nil
 	case generateRSA:
 		g.public = append(g.public, attribute{ckaModulusBits, uint(g.bits)}, attribute{ckaPublicExponent, []byte{1, 0, 1}})
@@ -218,6 +233,7 @@ func (r *trialRun) make(k *trialKey, g generation) error {
 	if err != nil {
 		return r.fail("C_GenerateKeyPair", err)
 	}
+	r.made = append(r.made, k.private, k.public)
 	return nil
 }
 

@@ -84,6 +84,16 @@ func isGone(err error) bool {
 	return errors.Is(err, pkcs11.Error(pkcs11.CKR_OBJECT_HANDLE_INVALID)) || errors.Is(err, pkcs11.Error(pkcs11.CKR_KEY_HANDLE_INVALID))
 }
 
+// upToDate starts a module afresh that would write over what others have stored since it was started.
+func (c *conn) upToDate(ctx context.Context, m *member) error {
+	if !quirksOf(m.info).writesFromMemory {
+		return nil
+	}
+	c.restart(m, nil, c.startAfresh)
+	_, err := c.ready(ctx)
+	return err
+}
+
 // mayMake starts a module afresh that would give the next object the handle of another one. The next operation waits for it.
 // provider.ErrUnsupported on a token that may hold more objects than its module shows: the new one would hide another.
 func (c *conn) mayMake(ctx context.Context) error {

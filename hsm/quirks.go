@@ -3,6 +3,7 @@ package hsm
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/hsmmirror/hsmmirror/provider"
 )
@@ -24,7 +25,7 @@ type quirks struct {
 	noSecretKeys bool
 	// noImport: it takes no private or secret key from outside (C_CreateObject).
 	noImport bool
-	// noSessionKeys: it makes no pair that ends with its session (CKA_TOKEN false, CKR_ATTRIBUTE_VALUE_INVALID).
+	// noSessionKeys: it makes no pair that ends with its session. It refuses CKA_TOKEN false, or makes a pair that stays.
 	noSessionKeys bool
 	// keepsKeys: it makes no key that is both sensitive and extractable, and has no way to export any.
 	keepsKeys bool
@@ -57,6 +58,9 @@ type quirks struct {
 	barePoints bool
 	// shortSearch is how many objects a search shows, however many match; 0: all. A build may show more, which tells it apart.
 	shortSearch int
+	// writesFromMemory: it knows the token's directories as they were at C_Initialize, and writes them as a whole, over what others have
+	// stored since. It is started afresh before each write.
+	writesFromMemory bool
 	// noEmptyOAEP: it takes an OAEP ciphertext of an empty message for a wrong one. The padding is then removed in this process.
 	noEmptyOAEP bool
 }
@@ -113,6 +117,12 @@ var quirkTable = []struct {
 		"it knows no curve of its Edwards and Montgomery generators, and no CKM_RSA_PKCS_PSS of a digest (CKR_FUNCTION_FAILED); C_UnwrapKey crashes the process; its generator makes 32 bytes",
 	},
 	{
+		"OpenSC", "0.23.0, 0.27.1", TokenInfo.likeOpenSC,
+		quirks{noSessionKeys: true, noImport: true, oneCallAtATime: true, writersInTurn: true, writesFromMemory: true},
+		"it puts every pair on the card, whatever CKA_TOKEN says; it notes of no key from outside that it is sensitive; its one lock lets no call past the generation of a key; " +
+			"it writes the card's directories as it read them at the start, and gives new keys the places of those that it does not know of",
+	},
+	{
 		"p11-kit", "0.24.1", TokenInfo.behindP11Kit,
 		quirks{oneCallAtATime: true},
 		"threads that wait for an answer together when the server dies wait for ever, and C_Finalize then aborts the process",
@@ -126,6 +136,11 @@ func (t TokenInfo) behindP11Kit() bool { return t.LibraryManufacturer == "PKCS#1
 func (t TokenInfo) likeOpenCryptoki() bool {
 	library := t.Library == "Meta PKCS11 LIBRARY" || t.Library == "openCryptoki"
 	return library || t.Model == "IBM SoftTok" || t.Manufacturer == "IBM" && t.Model == "Soft"
+}
+
+// likeOpenSC tells whether a token is a card that OpenSC shows, which is called after the layout of its directories.
+func (t TokenInfo) likeOpenSC() bool {
+	return t.Library == "OpenSC smartcard framework" || t.behindP11Kit() && strings.HasPrefix(t.Model, "PKCS#15")
 }
 
 // likeTPM2 tells whether a token may be one of tpm2-pkcs11. They bear the name of the TPM's maker; their serial number and session
@@ -167,6 +182,7 @@ func (q quirks) and(r quirks) quirks {
 		barePoints:          q.barePoints || r.barePoints,
 		shortSearch:         max(q.shortSearch, r.shortSearch),
 		noEmptyOAEP:         q.noEmptyOAEP || r.noEmptyOAEP,
+		writesFromMemory:    q.writesFromMemory || r.writesFromMemory,
 		maxGeneratedSecret:  max(q.maxGeneratedSecret, r.maxGeneratedSecret),
 	}
 }

@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -148,15 +149,26 @@ func (t *Token) RandomBytes(ctx context.Context, n int) ([]byte, error) {
 	if err := t.link.alive(ctx); err != nil || n == 0 {
 		return []byte{}, err
 	}
-	out := make([]byte, 0, n)
+	out, most := make([]byte, 0, n), randomStep
 	for len(out) < n {
-		step, err := t.link.random(ctx, min(n-len(out), randomStep))
+		size := min(n-len(out), most)
+		step, err := t.link.random(ctx, size)
+		if size > 1 && tooLong(err) { // what a smart card gives at once is told nowhere
+			most = size / 2
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, step...)
 	}
 	return out, nil
+}
+
+// tooLong tells whether the token refused to give so many bytes at once.
+func tooLong(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Code == ckrDataLenRange
 }
 
 // randomStep is how many bytes one operation draws: NSS gives no more than 64 KiB at once, and a TPM makes some 30 KB a second.

@@ -17,20 +17,21 @@ import (
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
-// Tokens of the tests: one that all share, two with one label, one for what changes the whole token, and one that is used through a
-// module that fails on demand.
+// Tokens of the tests: one that all share, two with one label, one for what changes the whole token, one that is used through a
+// module that fails on demand, and one that is treated like a smart card behind OpenSC.
 const (
 	sharedToken = "shared"
 	twinToken   = "twin"
 	otherToken  = "other"
 	faultToken  = "faulty"
+	cardToken   = "card"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(child())
 	}
-	os.Exit(softhsmtest.Main(m, sharedToken, twinToken, twinToken, otherToken, faultToken))
+	os.Exit(softhsmtest.Main(m, sharedToken, twinToken, twinToken, otherToken, faultToken, cardToken))
 }
 
 // configFor returns a configuration for the token with a label.
