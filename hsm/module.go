@@ -5,7 +5,7 @@ package hsm
 import "github.com/miekg/pkcs11"
 
 // module is the PKCS#11 module as one connection calls it. Each method is miekg's of the same name, counted; those that end an
-// operation have a call of our own (final).
+// operation, and the reading of attributes, have a call of our own (final, attributes).
 type module struct {
 	ctx    *pkcs11.Ctx
 	direct directCalls // nil: not known
