@@ -139,9 +139,13 @@ func TestACallThatWaitsForASessionEndsWithItsContext(t *testing.T) {
 }
 
 func TestACallThatWaitsTooLongForASessionIsToldSo(t *testing.T) {
-	u := newUser(t, openWith(t, func(c *Config) { c.Sessions, c.Timeout = 1, time.Second }))
+	u := newUser(t, open(t, sharedToken)) // who makes a key may wait for long until other processes have made theirs
+	u.token = openWith(t, func(c *Config) { c.Sessions, c.Timeout = 1, time.Second })
+	var err error
+	u.signer, err = u.token.Signer(context.Background(), u.jwk.Ref().KID, 1)
+	require.NoError(t, err)
 	release := occupy(t, u.token, time.Minute)
-	err := u.sign(context.Background())
+	err = u.sign(context.Background())
 	require.ErrorIs(t, err, provider.ErrUnavailable)
 	require.EqualError(t, err, `store unavailable: token "shared": no session was free within 1s`)
 	release()

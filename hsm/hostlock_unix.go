@@ -42,12 +42,13 @@ func (c *conn) exclusive(ctx context.Context) (release func(), err error) {
 }
 
 // startTurn lets the processes of one host start a module one by one, as far as that can be had within startWait: SoftHSM2
-// misses tokens that another process is just reading or writing.
+// misses tokens that another process is just reading or writing. One that makes an RSA key keeps the lock for longer than a caller may
+// wait for a connection, and is no reason to fail it.
 func (c *conn) startTurn() (done func()) {
 	if c.lib.locked.Load() > 0 { // by this process, for a write that waits for the start
 		return func() {}
 	}
-	ctx, cancel := context.WithTimeout(c.life, startWait)
+	ctx, cancel := context.WithTimeout(c.life, min(startWait, c.cfg.Timeout/startPart))
 	defer cancel()
 	release, err := lockModule(ctx, c.lib.path)
 	if err != nil {
@@ -56,7 +57,10 @@ func (c *conn) startTurn() (done func()) {
 	return release
 }
 
-const startWait = 2 * time.Second
+const (
+	startWait = 2 * time.Second
+	startPart = 5 // of Config.Timeout; a connection may wait twice, the second time to log in
+)
 
 // lockModule holds the lock on a module's file until release is called. A module that the dynamic linker finds by a relative path has none.
 func lockModule(ctx context.Context, path string) (release func(), err error) {
