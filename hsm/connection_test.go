@@ -276,7 +276,8 @@ func TestTokensWithFewSessions(t *testing.T) {
 func TestATokenThatGivesFewerSessionsThanItPromises(t *testing.T) {
 	token, m := faulty(t, nil)
 	u := newUser(t, token)
-	m.On("C_OpenSession").Fail(pkcs11.CKR_SESSION_COUNT)
+	refuse := m.On("C_OpenSession").Fail(pkcs11.CKR_SESSION_COUNT)
+	hang := m.On("C_Sign").Times(1).Hang() // so that one session is not enough
 	errs := make(chan error, 8)
 	for range cap(errs) {
 		go func() {
@@ -287,6 +288,8 @@ func TestATokenThatGivesFewerSessionsThanItPromises(t *testing.T) {
 			errs <- err
 		}()
 	}
+	require.Eventually(t, func() bool { return refuse.Hits() > 0 }, recovery, time.Millisecond)
+	hang.Release()
 	for range cap(errs) {
 		require.NoError(t, <-errs, "it waits for a session that there is")
 	}
