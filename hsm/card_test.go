@@ -17,6 +17,7 @@ func init() {
 	row.module, row.tried, row.because = "a card of the tests", "none", "the tests want it so"
 	row.fits = func(t TokenInfo) bool { return t.Label == cardToken }
 	row.quirks = quirksOf(TokenInfo{Library: "OpenSC smartcard framework"})
+	row.quirks.mostOfAKind = 0 // tests that are run again and again fill the token
 	quirkTable = append(quirkTable, row)
 }
 
@@ -61,10 +62,32 @@ func TestAWriteWaitsForNoLockOfAModuleThatDoesNotStart(t *testing.T) {
 	require.ErrorIs(t, err, provider.ErrUnavailable)
 	fault.Stop()
 	comesBack(t, func(ctx context.Context) error {
-		_, err := f.CreateKey(ctx, provider.KeySpec{KID: "afterwards", Alg: provider.ECDSAP256SHA256})
+		_, err := f.CreateKey(ctx, provider.KeySpec{Alg: provider.ECDSAP256SHA256})
 		return err
 	})
-	_, err = f.DestroyKey(ctx, "afterwards", 1)
+}
+
+// OpenSC writes the file of a 34th data object over that of another.
+func TestAKeyIsMadeWhileThereIsRoomForItsEndToo(t *testing.T) {
+	ctx := context.Background()
+	f := openCard(t, nil)
+	ref, err := f.CreateKey(ctx, provider.KeySpec{Alg: provider.ECDSAP256SHA256})
+	require.NoError(t, err)
+	records, err := f.link.find(ctx, attribute{ckaClass, uint(ckoData)})
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	row := &quirkTable[len(quirkTable)-1]
+	row.quirks.mostOfAKind = len(records) + roomForKey - 1
+	defer func() { row.quirks.mostOfAKind = 0 }()
+
+	f = openCard(t, nil)
+	defer func() { require.NoError(t, f.Close()) }()
+	_, err = f.CreateKey(ctx, provider.KeySpec{KID: "too-many", Alg: provider.ECDSAP256SHA256})
+	require.ErrorIs(t, err, provider.ErrUnsupported)
+	require.ErrorContains(t, err, "objects of a kind")
+	_, err = f.GetKey(ctx, "too-many", 0)
+	require.ErrorIs(t, err, provider.ErrNotFound, "nothing is left of it")
+	_, err = f.DestroyKey(ctx, ref.KID, 1)
 	require.NoError(t, err)
 }
 

@@ -17,7 +17,7 @@ const generationLimits = 12
 // generate lets crypto11 make the key, which knows what the modules of many makers want, or makes it by one call of ours where
 // crypto11 can't: on a curve that it does not know, or on a module whose state it does not share.
 func (c *conn) generate(ctx context.Context, g generation) error {
-	if err := c.mayMake(ctx); err != nil {
+	if err := c.mayMake(ctx, roomForKey); err != nil {
 		return err
 	}
 	var made creation

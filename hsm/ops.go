@@ -13,7 +13,7 @@ import (
 )
 
 func (c *conn) create(ctx context.Context, template []attribute) error {
-	if err := c.mayMake(ctx); err != nil {
+	if err := c.mayMake(ctx, 1); err != nil {
 		wipe(template)
 		return err
 	}
@@ -95,23 +95,48 @@ func (c *conn) upToDate(ctx context.Context, m *member) error {
 }
 
 // mayMake starts a module afresh that would give the next object the handle of another one. The next operation waits for it.
-// provider.ErrUnsupported on a token that may hold more objects than its module shows: the new one would hide another.
-func (c *conn) mayMake(ctx context.Context) error {
+// provider.ErrUnsupported on a token that may hold more objects than its module shows, or has no room for so many more of a kind: the new
+// one would hide another, or take its place.
+func (c *conn) mayMake(ctx context.Context, more int) error {
 	m, err := c.ready(ctx)
 	if err == nil && c.lib.repeats.Load() {
 		c.restart(m, nil, c.startAfresh)
 	}
-	if err != nil || quirksOf(m.info).shortSearch == 0 {
+	if err != nil {
 		return err
+	}
+	if q := quirksOf(m.info); q.shortSearch == 0 && q.mostOfAKind == 0 {
+		return nil
 	}
 	return c.do(ctx, func(m *member, s pkcs11.SessionHandle) error {
 		all, err := c.searchIn(s, nil)
 		if err != nil {
 			return err
 		}
-		return m.info.cutShort(len(all))
+		return errors.Join(m.info.cutShort(len(all)), c.roomIn(m, s, more))
 	})
 }
+
+// roomIn returns provider.ErrUnsupported if there is no room for so many more objects of each kind that we make.
+func (c *conn) roomIn(m *member, s pkcs11.SessionHandle, more int) error {
+	if quirksOf(m.info).mostOfAKind == 0 {
+		return nil
+	}
+	for _, class := range []uint{ckoData, ckoPublicKey, ckoPrivateKey} {
+		all, err := c.searchIn(s, []*pkcs11.Attribute{pkcs11.NewAttribute(ckaClass, class)})
+		if err == nil {
+			err = m.info.crowded(len(all), more)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// roomForKey is how many objects of a kind the making of a key and its end may take beside what there is: a record and a tombstone, and
+// one to spare.
+const roomForKey = 3
 
 func (c *conn) sign(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error) {
 	return c.operate(ctx, key, m, data, steps{"C_Sign", module.SignInit, module.Sign})

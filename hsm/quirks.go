@@ -61,6 +61,8 @@ type quirks struct {
 	// writesFromMemory: it knows the token's directories as they were at C_Initialize, and writes them as a whole, over what others have
 	// stored since. It is started afresh before each write.
 	writesFromMemory bool
+	// mostOfAKind is how many objects of a kind there may be: the next one may be written over another. 0: any number.
+	mostOfAKind int
 	// noEmptyOAEP: it takes an OAEP ciphertext of an empty message for a wrong one. The padding is then removed in this process.
 	noEmptyOAEP bool
 }
@@ -118,9 +120,9 @@ var quirkTable = []struct {
 	},
 	{
 		"OpenSC", "0.23.0, 0.27.1", TokenInfo.likeOpenSC,
-		quirks{noSessionKeys: true, noImport: true, oneCallAtATime: true, writersInTurn: true, writesFromMemory: true},
+		quirks{noSessionKeys: true, noImport: true, oneCallAtATime: true, writersInTurn: true, writesFromMemory: true, mostOfAKind: 32},
 		"it puts every pair on the card, whatever CKA_TOKEN says; it notes of no key from outside that it is sensitive; its one lock lets no call past the generation of a key; " +
-			"it writes the card's directories as it read them at the start, and gives new keys the places of those that it does not know of",
+			"it writes the card's directories as it read them at the start, and gives new keys the places of those that it does not know of; looking for a free file it minds the first 32 objects of the kind (select_object_path)",
 	},
 	{
 		"p11-kit", "0.24.1", TokenInfo.behindP11Kit,
@@ -183,6 +185,7 @@ func (q quirks) and(r quirks) quirks {
 		shortSearch:         max(q.shortSearch, r.shortSearch),
 		noEmptyOAEP:         q.noEmptyOAEP || r.noEmptyOAEP,
 		writesFromMemory:    q.writesFromMemory || r.writesFromMemory,
+		mostOfAKind:         max(q.mostOfAKind, r.mostOfAKind),
 		maxGeneratedSecret:  max(q.maxGeneratedSecret, r.maxGeneratedSecret),
 	}
 }
@@ -194,6 +197,16 @@ func (t TokenInfo) cutShort(n int) error {
 	}
 	return provider.Unsupportedf("search token %s: the module shows %d objects and no more, so that some may be missing: want it built with a larger limit (WP11_FIND_MAX of wolfPKCS11)",
 		quote(t.Label), n)
+}
+
+// crowded returns provider.ErrUnsupported if a token with n objects of a kind has no room for more of them.
+func (t TokenInfo) crowded(n, more int) error {
+	most := quirksOf(t).mostOfAKind
+	if most == 0 || n+more <= most {
+		return nil
+	}
+	return provider.Unsupportedf("write to token %s: it holds %d objects of a kind, the records of destroyed keys included, and beyond %d the module writes one over another: want room for %d",
+		quote(t.Label), n, most, more)
 }
 
 // keyTypeOf returns the CKK_ value of an algorithm's keys.
