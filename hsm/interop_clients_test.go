@@ -156,5 +156,5 @@ func startSSHAgent(t testing.TB) {
 	require.Eventually(t, func() bool {
 		_, err := os.Stat(os.Getenv("SSH_AUTH_SOCK"))
 		return err == nil
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }

@@ -192,6 +192,7 @@ func TestATokenThatAsksForThePINItself(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, refused.Close()) }()
 	logins := m.Calls()["C_Login"]
+	require.ErrorIs(t, refused.Health(ctx), provider.ErrAuth)
 	for end := time.Now().Add(3 * quick.lockedOut); time.Now().Before(end); {
 		require.ErrorIs(t, refused.Health(ctx), provider.ErrAuth)
 	}
