@@ -150,18 +150,11 @@ func TestADestroyFindsItsObjectsAgain(t *testing.T) {
 			token, d := openDetour(t)
 			ref, err := token.CreateKey(t.Context(), provider.KeySpec{Alg: tt.alg})
 			require.NoError(t, err)
-			moved := 0
-			d.onDestroy = func(o *object) error {
-				if o.class != tt.class || moved == 2 {
-					return nil
-				}
-				moved++
-				return errMoved // another Token has restarted the module
-			}
+			moved := d.moveTwice(tt.class)
 			done, err := token.DestroyKey(t.Context(), ref.KID, 1)
 			require.NoError(t, err)
 			require.Equal(t, []int{1}, done.Versions)
-			require.Equal(t, 2, moved)
+			require.Equal(t, 2, *moved)
 			isDestroyed(t, token, ref.KID)
 		})
 	}

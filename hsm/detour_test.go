@@ -85,6 +85,20 @@ func (d *detour) decrypt(ctx context.Context, key *object, m mechanism, cipherte
 	return d.link.decrypt(ctx, key, m, ciphertext)
 }
 
+// moveTwice has the next two destroys of objects of a class find out that another Token has restarted the module. It returns how many
+// have.
+func (d *detour) moveTwice(class uint) (moved *int) {
+	moved = new(int)
+	d.onDestroy = func(o *object) error {
+		if o.class != class || *moved == 2 {
+			return nil
+		}
+		*moved++
+		return errMoved
+	}
+	return moved
+}
+
 // openDetour opens the shared token behind a detour.
 func openDetour(t *testing.T) (*Token, *detour) {
 	t.Helper()

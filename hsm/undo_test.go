@@ -42,18 +42,11 @@ func TestHalfAKeyIsFoundAgainAndTakenBack(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			token, d := openDetour(t)
-			moved := 0
-			d.onDestroy = func(o *object) error {
-				if o.class != tt.class || moved == 2 {
-					return nil
-				}
-				moved++
-				return errMoved
-			}
+			moved := d.moveTwice(tt.class)
 			kid, err := makeHalf(t, token, tt.alg)
 			require.ErrorIs(t, err, errBroken)
 			require.NotErrorIs(t, err, provider.ErrUnavailable)
-			require.Equal(t, 2, moved)
+			require.Equal(t, 2, *moved)
 			require.Empty(t, objectsOf(t, token, kid))
 		})
 	}
