@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -72,6 +73,49 @@ func TestHalfAKeyThatTheTokenKeepsIsSaidToBeThere(t *testing.T) {
 			require.Len(t, left, 1)
 			require.Equal(t, claimed, left[0].Stage)
 			d.onDestroy = nil
+			_, err = token.Tidy(t.Context(), 0)
+			require.NoError(t, err)
+			require.Empty(t, objectsOf(t, token, kid))
+		})
+	}
+}
+
+// A claim that is not found may still be there.
+func TestHalfAKeyWhoseClaimIsNotFoundIsSaidToBeThere(t *testing.T) {
+	away := fmt.Errorf("%w: away", provider.ErrUnavailable)
+	byLabel := func(match []attribute) bool {
+		return slices.ContainsFunc(match, func(a attribute) bool { return a.typ == ckaLabel })
+	}
+	for _, tt := range []struct {
+		name   string
+		onFind func(match []attribute, found []*object) ([]*object, error)
+	}{
+		{"by its label", func(match []attribute, found []*object) ([]*object, error) {
+			if byLabel(match) {
+				return nil, away
+			}
+			return found, nil
+		}},
+		{"by what it says, on a token that changes labels", func(match []attribute, found []*object) ([]*object, error) {
+			switch {
+			case byLabel(match):
+				return nil, nil
+			case match[0].typ == ckaPrivate:
+				return nil, away
+			}
+			return found, nil
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var records recorder
+			token, d := openDetour(t)
+			token.cfg.Logger = slog.New(&records)
+			d.onDestroy = func(*object) error { d.onFind = tt.onFind; return nil } // from the first half of the key on
+			kid, err := makeHalf(t, token, provider.ECDSAP256SHA256)
+			require.ErrorIs(t, err, errBroken)
+			require.Contains(t, records.messages(), "half a key left on the token")
+			d.onDestroy, d.onFind = nil, nil
+			require.Len(t, recordsOf(t, token, kid), 1)
 			_, err = token.Tidy(t.Context(), 0)
 			require.NoError(t, err)
 			require.Empty(t, objectsOf(t, token, kid))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/hsmmirror/hsmmirror/internal/fileops"
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
@@ -81,6 +82,19 @@ func TestACheckOfAnUnchangedStoreLooksAtTwoDirectories(t *testing.T) {
 	require.NoError(t, second(other.DestroyKey(t.Context(), "k1", 1)))
 	s.index.forget()
 	require.ErrorIs(t, second(s.GetKey(t.Context(), "k1", 0)), provider.ErrNotFound)
+}
+
+func TestAnEmptyStoreThatStaysSoIsUnchanged(t *testing.T) {
+	dir, err := fileops.Open(t.TempDir(), nil)
+	require.NoError(t, err)
+	defer dir.Close()
+	empty, err := look(dir, time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.True(t, empty.unchanged(empty))
+	filled := empty
+	filled.keys = empty.top
+	require.False(t, empty.unchanged(filled))
+	require.False(t, filled.unchanged(empty))
 }
 
 // Two changes within one step of the file system's clock leave the same time. Directories that changed a moment ago are

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -393,6 +394,8 @@ func TestBadTombstonesStopWritesAndNothingElse(t *testing.T) {
 		{"another kid", `{"format":1,"kid":"good","versions":[]}`, `tombstones of "good": want "victim"`},
 		{"an unknown member", head + `{"version":1,"destroyed":"2026-01-01T00:00:00Z","why":""}]}`, `unknown member "why"`},
 		{"a version twice", head + stone + "," + stone + "]}", "out of order"},
+		{"no versions", `{"format":1,"kid":"victim"}`, "without the member versions"},
+		{"a version after the last", head + `{"version":1000000000,"destroyed":"2026-01-01T00:00:00Z"}]}`, "out of order, or without version"},
 		{"no version", head + `{"destroyed":"2026-01-01T00:00:00Z"}]}`, "out of order"},
 		{"no time", head + `{"version":1}]}`, "without version, time"},
 		{"half a schedule", head + `{"version":1,"destroyed":"2026-01-01T00:00:00Z","retire_after":5}]}`, "schedule"},
@@ -471,6 +474,30 @@ func TestWhatElseLiesInTheStore(t *testing.T) {
 	require.Equal(t, 1, ref.Version)
 	_, err = s.RotateKey(t.Context(), "victim", provider.Rotation{})
 	require.NoError(t, err, "what is no part of the store is in no one's way")
+}
+
+// What is written can be read again, whatever came before it.
+func TestTombstonesAreNotTooManyToBeRead(t *testing.T) {
+	stones := func(n int) []tombstone {
+		all := make([]tombstone, n)
+		for i := range all {
+			all[i] = newTombstone(&record{Version: 100_000_000 + i}, time.Now())
+		}
+		return all
+	}
+	size := func(n int) int {
+		data, err := encodeTombstones("k", stones(n))
+		require.NoError(t, err)
+		return len(data)
+	}
+	most := 1 + (maxTombstone-size(1))/(size(2)-size(1))
+	require.LessOrEqual(t, size(most), maxTombstone)
+	data, err := encodeTombstones("k", stones(most))
+	require.NoError(t, err)
+	again, err := parseTombstones("k", data)
+	require.NoError(t, err)
+	require.Len(t, again, most)
+	require.ErrorIs(t, second(encodeTombstones("k", stones(most+1))), provider.ErrUnsupported)
 }
 
 func TestTheLastNumber(t *testing.T) {

@@ -123,6 +123,17 @@ func TestAStoreMovesInAnEncryptedSet(t *testing.T) {
 	require.Equal(t, 3, next.Version, "the number of a destroyed version is not given again")
 }
 
+// A set that had to grow would leave copies of keys behind which nobody wipes.
+func TestASetIsMadeInOnePiece(t *testing.T) {
+	for n := range 4 {
+		keys := slices.Repeat([][]byte{[]byte(`{"kty":"oct"}`)}, n)
+		set, err := joinSet(keys, setAbout{Format: formatVersion})
+		require.NoError(t, err)
+		require.True(t, json.Valid(set))
+		require.LessOrEqual(t, cap(set)-len(set), 1, "%d keys", n)
+	}
+}
+
 func TestAnyJOSEToolReadsAnEncryptedSet(t *testing.T) {
 	s := fullStore(t)
 	set, report, err := s.ExportEncrypted(t.Context(), passphrase("on the way"))

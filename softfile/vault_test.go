@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -258,7 +259,7 @@ func TestTheStoreKeyIsGoneOrAnotherOne(t *testing.T) {
 		}},
 		{"too large", func() error { return os.WriteFile(path, make([]byte, maxStoreKey+1), 0o600) }},
 		{"of the wrong kind", func() error {
-			return os.WriteFile(path, []byte(member(t, read(t, dir, "keys/k/1.json"), "private")), 0o600)
+			return os.WriteFile(path, []byte(strings.Trim(member(t, read(t, dir, "keys/k/1.json"), "private"), `"`)), 0o600)
 		}},
 		{"that of another store", func() error { return os.WriteFile(path, []byte(read(t, otherDir, "storekey.jwe")), 0o600) }},
 	}
@@ -287,6 +288,42 @@ func TestTheStoreKeyIsGoneOrAnotherOne(t *testing.T) {
 			require.NoError(t, reopen())
 		})
 	}
+}
+
+// Whoever knows the passphrase can encrypt anything under it.
+func TestAStoreKeyThatIsNone(t *testing.T) {
+	good := newVault()
+	secret := provider.NewSecret([]byte("open sesame"))
+	lock := func(plaintext string) jwe {
+		h := jweHeader{Alg: algPassphrase, KID: good.id, P2S: b64.EncodeToString(random(saltSize)), P2C: quickly}
+		kek, err := h.derive(secret.Expose())
+		require.NoError(t, err)
+		text, err := sealJWE(h, kek, []byte(plaintext))
+		require.NoError(t, err)
+		j, err := parseJWE(text)
+		require.NoError(t, err)
+		return j
+	}
+	key := b64.EncodeToString(good.key.Expose())
+	jwk := `{"kty":"oct","k":"` + key + `","kid":"` + good.id + `","alg":"A256KW"}`
+	for _, tt := range []struct{ name, old, new string }{
+		{"no JWK", `{"kty"`, `{"kty":1,"k`},
+		{"another kind of key", `"oct"`, `"RSA"`},
+		{"for another algorithm", `"A256KW"`, `"A256GCM"`},
+		{"another one than the file names", good.id, "other"},
+		{"too short", key, key[4:]},
+		{"too long", key, "AAAA" + key},
+		{"no base64url", key, "=" + key[1:]},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			require.Contains(t, jwk, tt.old)
+			_, err := unlock(lock(strings.Replace(jwk, tt.old, tt.new, 1)), secret)
+			require.ErrorIs(t, err, provider.ErrTampered)
+		})
+	}
+	again, err := unlock(lock(jwk), secret)
+	require.NoError(t, err)
+	require.Equal(t, good.key.Expose(), again.key.Expose())
 }
 
 func TestARecordOfAnotherStore(t *testing.T) {
