@@ -130,12 +130,3 @@ func TestALoginThatShowsOnItsOwnSessionAloneIsNotLost(t *testing.T) {
 	_, err := f.GetKey(context.Background(), "nobody", 0)
 	require.ErrorIs(t, err, provider.ErrNotFound, "one that is lost is made anew, as ever")
 }
-
-// A process that makes an RSA key keeps the turn for many seconds, in which others connect all the same.
-func TestAConnectionDoesNotWaitForTheEndOfAnotherProcessesTurn(t *testing.T) {
-	f := newFaulty(t, hanging)
-	release, err := lockModule(t.Context(), f.m.Path)
-	require.NoError(t, err)
-	defer release()
-	require.NoError(t, f.Health(t.Context()))
-}
