@@ -5,6 +5,8 @@ package hsm
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"fmt"
 	"log/slog"
 	"slices"
 	"testing"
@@ -123,6 +125,7 @@ func TestWhatExportRefuses(t *testing.T) {
 		{"policy none, though the token would wrap it", adopted(true, provider.ExportNone), nil, "has the policy none"},
 		{"policy public_only, though the token would wrap it", adopted(true, provider.ExportPublicOnly), nil, "has the policy public_only"},
 		{"CKA_EXTRACTABLE false, though the policy would allow it", adopted(false, provider.ExportSecretWhenAllowed), nil, "its CKA_EXTRACTABLE is false"},
+		{"a public key that was imported", func(t *testing.T) provider.KeyRef { return importedPublic(t, token) }, nil, "is here without its private half"},
 		{"a token without a mechanism that wraps", created(provider.AES256GCM), without(ckmAESKeyWrap, ckmAESKeyWrapPad), "it lacks CKM_AES_KEY_WRAP_KWP"},
 		{"AES by the mechanism without padding", created(provider.AES256GCM), without(ckmAESKeyWrapPad), ""},
 		{"a pair by the mechanism without padding", created(provider.ECDSAP256SHA256), without(ckmAESKeyWrapPad), "it lacks CKM_AES_KEY_WRAP_KWP"},
@@ -145,7 +148,23 @@ func TestWhatExportRefuses(t *testing.T) {
 	}
 }
 
-// adoptRSA makes an RSA key as another tool would, with CKA_EXTRACTABLE as given, and adopts it.
+// importedPublic imports a public key whose policy would let its private half out.
+func importedPublic(t *testing.T, token *Token) provider.KeyRef {
+	t.Helper()
+	public, _, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	material, err := provider.PublicMaterial(public)
+	require.NoError(t, err)
+	ref, err := token.ImportKey(t.Context(), provider.KeySpec{Alg: provider.Ed25519, Export: provider.ExportSecretWhenAllowed}, material)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_, err := token.DestroyKey(context.Background(), ref.KID, provider.AllVersions)
+		require.NoError(t, err)
+	})
+	return ref
+}
+
+// adoptRSA makes an RSA key as another tool would, with CKA_EXTRACTABLE as given and CKA_SENSITIVE the contrary, and adopts it.
 func adoptRSA(t *testing.T, token *Token, extractable bool, export provider.ExportPolicy) provider.KeyRef {
 	t.Helper()
 	ctx := context.Background()
@@ -153,7 +172,7 @@ func adoptRSA(t *testing.T, token *Token, extractable bool, export provider.Expo
 	err := token.link.generate(ctx, generation{
 		alg: generateRSA, bits: provider.MinRSABits,
 		public:  []attribute{{ckaToken, true}, {ckaID, id}, {ckaPrivate, false}, {ckaVerify, true}},
-		private: []attribute{{ckaToken, true}, {ckaID, id}, {ckaPrivate, true}, {ckaSensitive, true}, {ckaExtractable, extractable}, {ckaSign, true}},
+		private: []attribute{{ckaToken, true}, {ckaID, id}, {ckaPrivate, true}, {ckaSensitive, !extractable}, {ckaExtractable, extractable}, {ckaSign, true}},
 	})
 	require.NoError(t, err)
 	ref, err := token.Adopt(ctx, Adoption{ID: id, Alg: provider.RSAPSSSHA256, Uses: []provider.KeyUse{provider.UseSign, provider.UseVerify}, Export: export})
@@ -169,9 +188,12 @@ func adoptRSA(t *testing.T, token *Token, extractable bool, export provider.Expo
 func TestExportOfAnotherKeyIsNoticed(t *testing.T) {
 	ctx := context.Background()
 	token, d := openDetour(t)
-	for _, alg := range []provider.KeyAlg{provider.AES256GCM, provider.HMACSHA256, provider.ECDSAP256SHA256, provider.RSAPKCS1SHA256} {
-		t.Run(string(alg), func(t *testing.T) {
-			ref, other := exportable(t, token, alg), exportable(t, token, alg)
+	for _, algs := range [][2]provider.KeyAlg{
+		{provider.AES256GCM, provider.AES256GCM}, {provider.HMACSHA256, provider.HMACSHA256}, {provider.HMACSHA256, provider.ECDSAP256SHA256},
+		{provider.ECDSAP256SHA256, provider.ECDSAP256SHA256}, {provider.RSAPKCS1SHA256, provider.RSAPKCS1SHA256},
+	} {
+		t.Run(fmt.Sprintf("%s for %s", algs[1], algs[0]), func(t *testing.T) {
+			ref, other := exportable(t, token, algs[0]), exportable(t, token, algs[1])
 			_, swapped, err := token.lookupVersion(ctx, other.KID, 1)
 			require.NoError(t, err)
 			var kek []byte

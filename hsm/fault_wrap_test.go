@@ -62,6 +62,35 @@ func TestFaultsOfAnExport(t *testing.T) {
 	}
 }
 
+// What is read, or compared, after the key has left is no refusal either if there is no answer.
+func TestAnExportThatIsCutOffIsAnOutage(t *testing.T) {
+	ctx := context.Background()
+	f := openFaulty(t, func(c *Config) { c.Timeout = DefaultTimeout })
+	for _, tt := range []struct {
+		name string
+		alg  provider.KeyAlg
+		call string
+	}{
+		{"while a value is read", provider.Ed25519, "C_GetAttributeValue"},
+		{"while a code of HMAC is compared", provider.HMACSHA256, "C_SignInit"},
+		{"while a ciphertext is compared", provider.AES256GCM, "C_EncryptInit"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ref := exportable(t, f.Token, tt.alg)
+			export := func(ctx context.Context) error {
+				secret, err := f.ExportKey(ctx, ref.KID, 1)
+				require.Equal(t, err != nil, secret.Empty())
+				return err
+			}
+			require.NoError(t, export(ctx))
+			fault := f.m.On(tt.call).Times(1).Fail(pkcs11.CKR_DEVICE_ERROR)
+			require.ErrorIs(t, export(ctx), provider.ErrUnavailable)
+			require.EqualValues(t, 1, fault.Hits())
+			comesBack(t, export)
+		})
+	}
+}
+
 func TestAnExportThatHangsGivesItsCallerBackAndLeavesNothing(t *testing.T) {
 	ctx := context.Background()
 	f := openFaulty(t, hanging)

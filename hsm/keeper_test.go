@@ -32,6 +32,25 @@ func TestIsRecord(t *testing.T) {
 	}
 }
 
+// A carrier is good for nothing: nobody knows its value, and it has no use.
+func TestACarrierIsNoKey(t *testing.T) {
+	values := map[string]bool{}
+	for range 2 {
+		template, err := record{KID: "k"}.carrierTemplate()
+		require.NoError(t, err)
+		at := map[uint]any{}
+		for _, a := range template {
+			at[a.typ] = a.value
+		}
+		for _, u := range useAttributes {
+			require.Equal(t, false, at[u.typ])
+		}
+		require.Len(t, at[ckaValue], 32)
+		values[string(at[ckaValue].([]byte))] = true
+	}
+	require.Len(t, values, 2)
+}
+
 // picky refuses objects of some classes, as a token that has none of them does.
 type picky struct {
 	link

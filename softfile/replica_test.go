@@ -20,7 +20,7 @@ func TestCopiesThatAreRefused(t *testing.T) {
 		edit func(*provider.KeyRef)
 	}{
 		{"a version after the last", func(r *provider.KeyRef) { r.Version++ }},
-		{"retired before it stops", func(r *provider.KeyRef) { r.RetireAfter = -time.Nanosecond }},
+		{"retired before it stops", func(r *provider.KeyRef) { r.RetireAfter = -time.Second }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := openedWith(t, Config{Dir: t.TempDir()})
