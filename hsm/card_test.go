@@ -67,6 +67,63 @@ func TestAWriteWaitsForNoLockOfAModuleThatDoesNotStart(t *testing.T) {
 	})
 }
 
+// reused is a token on which another process has put another key in the place of ours.
+type reused struct {
+	link
+	other   *object
+	started *int // how often the module was started afresh
+	after   bool // that helps
+}
+
+func (r reused) sign(ctx context.Context, key *object, m mechanism, data []byte) ([]byte, error) {
+	if *r.started == 0 || !r.after {
+		other := *r.other
+		other.epoch = key.epoch
+		key = &other
+	}
+	return r.link.sign(ctx, key, m, data)
+}
+
+func (r reused) afresh(ctx context.Context) error { *r.started++; return nil }
+
+// The place of a key that another process has destroyed is given to the next one. OpenSC signs with that, for who still knows the old one.
+func TestASignatureOfTheKeyInItsPlaceIsNotGivenOut(t *testing.T) {
+	ctx := context.Background()
+	f := openCard(t, nil)
+	for _, spec := range []provider.KeySpec{{Alg: provider.ECDSAP256SHA256}, {Alg: provider.RSAPSSSHA256, Bits: 2048}, {Alg: provider.RSAPKCS1SHA256, Bits: 2048}, {Alg: provider.Ed25519}} {
+		t.Run(string(spec.Alg), func(t *testing.T) {
+			ours, err := f.CreateKey(ctx, spec)
+			require.NoError(t, err)
+			theirs, err := f.CreateKey(ctx, spec)
+			require.NoError(t, err)
+			signer, err := f.Signer(ctx, ours.KID, 1)
+			require.NoError(t, err)
+			jwk, err := f.PublicJWK(ctx, ours.KID, 1)
+			require.NoError(t, err)
+			_, v, err := f.lookupVersion(ctx, theirs.KID, 1)
+			require.NoError(t, err)
+			good := f.link
+			defer func() { f.link = good }()
+
+			var started int
+			f.link = reused{good, v.private, &started, true}
+			out, err := signer.SignContext(ctx, ours.Alg.Digest([]byte("m")), nil)
+			require.NoError(t, err)
+			require.NoError(t, jwk.Verify([]byte("m"), out))
+			require.Equal(t, 1, started)
+			_, err = signer.SignContext(ctx, ours.Alg.Digest([]byte("m")), nil)
+			require.NoError(t, err)
+			require.Equal(t, 1, started, "not again")
+
+			started = 0
+			f.link = reused{good, v.private, &started, false}
+			_, err = signer.SignContext(ctx, ours.Alg.Digest([]byte("m")), nil)
+			require.ErrorIs(t, err, provider.ErrTampered)
+			require.Equal(t, 1, started)
+		})
+	}
+}
+
 // OpenSC writes the file of a 34th data object over that of another.
 func TestAKeyIsMadeWhileThereIsRoomForItsEndToo(t *testing.T) {
 	ctx := context.Background()

@@ -50,6 +50,9 @@ type library struct {
 	// repeats tells that the module gives new objects the handles of others in this epoch (quirks.repeatsHandles).
 	repeats atomic.Bool
 
+	// fromMemory tells that the module works from memory (quirks.writesFromMemory).
+	fromMemory atomic.Bool
+
 	locked atomic.Int32 // writes of this process that hold the lock on the module's file
 
 	// turn is held by each call into a module that takes one at a time (quirks.oneCallAtATime); nil for others.
@@ -188,6 +191,7 @@ func (l *library) join(ctx context.Context, c *conn, cfg Config) (*member, error
 	if quirksOf(info).oneCallAtATime && l.turn == nil {
 		l.turn = make(chan struct{}, 1)
 	}
+	l.fromMemory.Store(quirksOf(info).writesFromMemory)
 	return l.enterLocked(c, &member{info: info, c11: c11}), nil
 }
 

@@ -35,6 +35,11 @@ type link interface {
 	// that. It waits as long as ctx allows.
 	exclusive(ctx context.Context) (release func(), err error)
 
+	// mayMistake tells that the module may sign with another key than the one that it is told to: with what another process has put in
+	// its place. It sees what is there once it has been started afresh.
+	mayMistake() bool
+	afresh(ctx context.Context) error
+
 	// find returns the objects that have all the given attributes, with what could be read of each. It asks afterwards
 	// whether the token is there and the login lasts, because without either it may show no objects and no error. If some can't be
 	// read, time and again, it returns all with the error of the first one: an object of which that is all that is known must not

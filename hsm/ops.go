@@ -89,8 +89,17 @@ func (c *conn) upToDate(ctx context.Context, m *member) error {
 	if !quirksOf(m.info).writesFromMemory {
 		return nil
 	}
-	c.restart(m, nil, c.startAfresh)
-	_, err := c.ready(ctx)
+	return c.afresh(ctx)
+}
+
+func (c *conn) mayMistake() bool { return c.lib.fromMemory.Load() }
+
+func (c *conn) afresh(ctx context.Context) error {
+	m, err := c.ready(ctx)
+	if err == nil {
+		c.restart(m, nil, c.startAfresh)
+		_, err = c.ready(ctx)
+	}
 	return err
 }
 

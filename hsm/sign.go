@@ -152,7 +152,10 @@ func (s *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 	if err != nil {
 		return nil, err
 	}
-	raw, err := s.use(ctx, func(private *object) ([]byte, error) { return s.t.link.sign(ctx, private, m, data) })
+	if opts == nil {
+		opts = s.v.Alg.SignerOpts()
+	}
+	raw, err := s.signSure(ctx, m, data, digest, opts.HashFunc())
 	if err != nil || s.v.Alg.KeyType() != "EC" {
 		return raw, err
 	}
