@@ -51,6 +51,11 @@ func (t *Token) Adopt(ctx context.Context, a Adoption) (provider.KeyRef, error) 
 		return provider.KeyRef{}, err
 	}
 	defer unlock()
+	if private.epoch != t.link.epoch() { // the lock has started the module afresh
+		if private, objects, err = t.adoptable(ctx, a); err != nil {
+			return provider.KeyRef{}, err
+		}
+	}
 	k, err := t.reload(ctx, spec.KID)
 	if err != nil {
 		return provider.KeyRef{}, err

@@ -67,6 +67,20 @@ func TestAWriteWaitsForNoLockOfAModuleThatDoesNotStart(t *testing.T) {
 	})
 }
 
+// The lock of a write ends the epoch in which the objects to adopt were found.
+func TestAKeyIsAdoptedFromAModuleThatWritesFromMemory(t *testing.T) {
+	ctx := context.Background()
+	f := openCard(t, nil)
+	ref, err := f.CreateKey(ctx, provider.KeySpec{Alg: provider.ECDSAP256SHA256})
+	require.NoError(t, err)
+	_, v, err := f.lookupVersion(ctx, ref.KID, 1)
+	require.NoError(t, err)
+	require.NoError(t, f.link.destroy(ctx, v.object))
+	adopted, err := f.Adopt(ctx, Adoption{ID: v.private.id})
+	require.NoError(t, err)
+	require.Equal(t, ref.Alg, adopted.Alg)
+}
+
 // reused is a token on which another process has put another key in the place of ours.
 type reused struct {
 	link

@@ -58,11 +58,12 @@ func (l *library) startOwnLocked() error {
 }
 
 // crypto11Suits tells whether crypto11 can open the token and make keys on it: it passes no arguments to C_Initialize, opens
-// read/write sessions only, takes sessions of its own, of which a token with few has none to spare, and says what public keys are for.
+// read/write sessions only, takes sessions of its own, of which a token with few has none to spare, says what public keys are for, and starts the module once more, which reads a card once more.
 func crypto11Suits(cfg Config, info TokenInfo) bool {
 	const each = 2 // one session for the login, one that crypto11 holds, and a pool of either
 	enough := unlimited(info.maxSessions) || info.maxSessions >= each*uint(cfg.Sessions+1)
-	return cfg.InitArgs == "" && !quirksOf(info).fewUses && info.flags&pkcs11.CKF_WRITE_PROTECTED == 0 && enough
+	q := quirksOf(info)
+	return cfg.InitArgs == "" && !q.fewUses && !q.writesFromMemory && info.flags&pkcs11.CKF_WRITE_PROTECTED == 0 && enough
 }
 
 // hasCrypto11Locked tells whether a member has a crypto11.Context. The last one to close has finalised the module, also under
