@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -44,20 +45,32 @@ func TestADiskThatFails(t *testing.T) {
 			Fingerprint: fingerprintOfZeros}, ed25519Public(t))
 		return err
 	}
+	holds := func(kid string, version int) func(dir string) bool {
+		return func(dir string) bool {
+			return second(openedWith(t, Config{Dir: dir}).GetKey(t.Context(), kid, version)) == nil
+		}
+	}
 	tests := []struct {
 		name   string
 		change func(*Store) error
 		again  error // what doing it twice returns
+		done   func(dir string) bool
 	}{
 		{"create", func(s *Store) error {
 			_, err := s.CreateKey(t.Context(), provider.KeySpec{KID: "new", Alg: provider.Ed25519})
 			return err
-		}, provider.ErrExists},
-		{"rotate", func(s *Store) error { return second(s.RotateKey(t.Context(), "old", provider.Rotation{})) }, nil},
-		{"destroy one version", func(s *Store) error { return second(s.DestroyKey(t.Context(), "old", 1)) }, provider.ErrNotFound},
-		{"destroy all versions", func(s *Store) error { return second(s.DestroyKey(t.Context(), "old", provider.AllVersions)) }, provider.ErrNotFound},
-		{"change a copy", func(s *Store) error { return put(s, "second") }, nil},
-		{"change the passphrase", func(s *Store) error { return s.ChangePassphrase(t.Context(), passphrase("shut sesame")) }, nil},
+		}, provider.ErrExists, holds("new", 1)},
+		{"rotate", func(s *Store) error { return second(s.RotateKey(t.Context(), "old", provider.Rotation{})) }, nil, holds("old", 3)},
+		{"destroy one version", func(s *Store) error { return second(s.DestroyKey(t.Context(), "old", 1)) }, provider.ErrNotFound,
+			func(dir string) bool { return !holds("old", 1)(dir) && holds("old", 2)(dir) }},
+		{"destroy all versions", func(s *Store) error { return second(s.DestroyKey(t.Context(), "old", provider.AllVersions)) }, provider.ErrNotFound,
+			func(dir string) bool { return !holds("old", 0)(dir) }},
+		{"change a copy", func(s *Store) error { return put(s, "second") }, nil,
+			func(dir string) bool { return strings.Contains(read(t, dir, "keys/copy/5.json"), `"second"`) }},
+		{"change the passphrase", func(s *Store) error { return s.ChangePassphrase(t.Context(), passphrase("shut sesame")) }, nil,
+			func(dir string) bool {
+				return second(open(t.Context(), Config{Dir: dir, Passphrase: passphrase("shut sesame")}, nil, quickly)) == nil
+			}},
 	}
 	errnos := []syscall.Errno{syscall.ENOSPC, syscall.EIO, syscall.EROFS, syscall.EACCES}
 	for _, tt := range tests {
@@ -81,6 +94,7 @@ func TestADiskThatFails(t *testing.T) {
 						require.ErrorIs(t, err, tt.again, "the next attempt works, or finds that the last one did")
 					}
 				}
+				require.True(t, tt.done(dir), "operation %d", n)
 				readDisk(t, dir).state(t) // all that is there is good
 				_, err = s.GetKey(t.Context(), "copy", 5)
 				require.NoError(t, err)

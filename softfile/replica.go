@@ -127,8 +127,8 @@ func (c *change) update(there *version, rec *record, key provider.ParsedMaterial
 }
 
 // keepPrivate sees to it that the private half that stands there is in rec too: as it is encrypted, or, if what it was
-// encrypted with changes, as the returned key, which is to be encrypted again. ErrExists if a secret that key holds is
-// another one.
+// encrypted with changes or a secret had to be compared, as the returned key, which is to be encrypted again. ErrExists if
+// a secret that key holds is another one.
 func (c *change) keepPrivate(there *version, rec *record, key provider.ParsedMaterial) (provider.ParsedMaterial, error) {
 	bound := rec.exportable() == there.rec.exportable() && slices.Equal(keyOps(rec.Alg, rec.Uses), keyOps(there.rec.Alg, there.rec.Uses))
 	if bound && key.Symmetric.Empty() {
@@ -145,11 +145,6 @@ func (c *change) keepPrivate(there *version, rec *record, key provider.ParsedMat
 	if subtle.ConstantTimeCompare(kept.Symmetric.Expose(), key.Symmetric.Expose()) != 1 {
 		kept.Symmetric.Wipe()
 		return provider.ParsedMaterial{}, provider.Exists(rec.KID, rec.Version)
-	}
-	if bound {
-		kept.Symmetric.Wipe()
-		rec.Private = there.rec.Private
-		return provider.ParsedMaterial{}, nil
 	}
 	return kept, nil
 }

@@ -1,3 +1,5 @@
+//go:build unix
+
 package softfile
 
 import (
@@ -5,11 +7,13 @@ import (
 	"crypto/rsa"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/hsmmirror/hsmmirror/internal/fileops"
 	"github.com/hsmmirror/hsmmirror/provider"
 )
 
@@ -59,6 +63,23 @@ func TestACopyOfASecretIsNotWrittenTwice(t *testing.T) {
 	}
 	first := put()
 	require.True(t, os.SameFile(first, put()))
+}
+
+// What a writer that died has left is not called stored before it is sure to stay.
+func TestACopyThatStandsThereIsSynced(t *testing.T) {
+	f := &faulty{errno: syscall.EIO}
+	s, err := open(t.Context(), Config{Dir: t.TempDir()}, f.hook, quickly)
+	require.NoError(t, err)
+	defer s.Close()
+	put := func() error {
+		ref := provider.KeyRef{KID: "k", Version: 1, Alg: provider.Ed25519, Fingerprint: fingerprintOfZeros}
+		return second(s.PutVersion(t.Context(), ref, ed25519Public(t)))
+	}
+	require.NoError(t, put())
+	f.every = func(op fileops.Op) bool { return op.Kind == fileops.OpSyncDir && op.Name == "keys/k" }
+	require.ErrorIs(t, put(), provider.ErrUnavailable)
+	f.every = nil
+	require.NoError(t, put())
 }
 
 func TestACopyOfTheSameKeyForAnotherAlgorithm(t *testing.T) {
