@@ -326,6 +326,24 @@ func TestAStoreKeyThatIsNone(t *testing.T) {
 	require.Equal(t, good.key.Expose(), again.key.Expose())
 }
 
+// A write that a Close overtakes stores no key without its private half.
+func TestAWipedVaultDoesNothing(t *testing.T) {
+	key, err := provider.KeyMaterial{Private: provider.NewSecret(make([]byte, 32))}.Parse(provider.AES256GCM, 0)
+	require.NoError(t, err)
+	rec := &record{KID: "k", Version: 1, Alg: provider.AES256GCM, Bits: 256}
+	v := newVault()
+	rec.Private, err = v.seal(rec, key)
+	require.NoError(t, err)
+	v.wipe()
+	text, err := v.seal(rec, key)
+	require.ErrorIs(t, err, provider.ErrClosed)
+	require.Empty(t, text)
+	require.ErrorIs(t, second(v.open(&version{rec: rec})), provider.ErrClosed)
+	file, err := v.lock(provider.NewSecret([]byte("open sesame")), quickly)
+	require.ErrorIs(t, err, provider.ErrClosed)
+	require.Empty(t, file)
+}
+
 func TestARecordOfAnotherStore(t *testing.T) {
 	dir, otherDir := t.TempDir(), t.TempDir()
 	for _, d := range []string{dir, otherDir} {
