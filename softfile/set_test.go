@@ -367,6 +367,8 @@ func TestSetsThatAreRefused(t *testing.T) {
 		{"no format", strings.Replace(string(public), `"format":1`, ``, 1), nil, provider.ErrInvalid},
 		{"a member twice", strings.Replace(string(public), `"keys"`, `"keys":[],"keys"`, 1), nil, provider.ErrInvalid},
 		{"an unknown member", strings.Replace(string(public), `"keys"`, `"more":1,"keys"`, 1), nil, provider.ErrInvalid},
+		{"an unknown member of what the store says", strings.Replace(string(public), `"format":1`, `"format":1,"more":1`, 1), nil, provider.ErrInvalid},
+		{"no keys", `{"` + setMember + `":{"format":1}}`, nil, provider.ErrInvalid},
 		{"a number in the place of a private key", strings.Replace(private, `"d":"`, `"d":12345678901234567890,"p":"`, 1) + "x", nil, provider.ErrInvalid},
 		{"a file of the store", jwk, passphrase("pw"), provider.ErrInvalid},
 		{"the wrong passphrase", sealed, passphrase("no"), provider.ErrAuth},
@@ -397,6 +399,8 @@ func TestEntriesThatAreRefused(t *testing.T) {
 	var set struct{ Keys []map[string]any }
 	require.NoError(t, json.Unmarshal([]byte(openedSet(t, from)), &set))
 	d := set.Keys[0]["d"].(string)
+	pkcs8, err := from.ExportKey(t.Context(), "k", 1)
+	require.NoError(t, err)
 
 	about := func(k map[string]any) map[string]any { return k[setMember].(map[string]any) }
 	tests := []struct {
@@ -414,6 +418,7 @@ func TestEntriesThatAreRefused(t *testing.T) {
 		{"another algorithm", func(k map[string]any) { k["alg"] = "ES384" }, "k.1"},
 		{"an unknown algorithm", func(k map[string]any) { k["alg"] = "ES256K" }, "k.1"},
 		{"another type", func(k map[string]any) { k["kty"] = "oct" }, "k.1"},
+		{"another type, with all of the key", func(k map[string]any) { k["kty"], k["k"] = "oct", b64.EncodeToString(pkcs8.Expose()) }, "k.1"},
 		{"a point off the curve", func(k map[string]any) { k["x"] = k["y"] }, "k.1"},
 		{"operations that it may not do", func(k map[string]any) { k["key_ops"] = []string{"sign", "deriveKey"} }, "k.1"},
 		{"another policy than its ext", func(k map[string]any) { about(k)["export_policy"] = "none" }, "k.1"},
