@@ -53,6 +53,40 @@ func TestHalfAKeyIsFoundAgainAndTakenBack(t *testing.T) {
 	}
 }
 
+// What stood on the token before, stays.
+func TestHalfAVersionIsTakenBackAlone(t *testing.T) {
+	var records recorder
+	token, _ := openDetour(t)
+	token.cfg.Logger = slog.New(&records)
+	ref, err := token.CreateKey(t.Context(), provider.KeySpec{Alg: provider.ECDSAP256SHA256})
+	require.NoError(t, err)
+	before := objectsOf(t, token, ref.KID)
+	var rival record // has claimed the same version
+	_, err = token.version(t.Context(), making{kid: ref.KID,
+		plan: func(*key) (record, error) {
+			spec, err := ref.Spec().Normalize()
+			return newRecord(spec), err
+		},
+		fill: func(ctx context.Context, r record) error {
+			require.Equal(t, 2, r.Version)
+			require.NoError(t, token.generate(ctx, r))
+			rival = r
+			rival.ID = provider.NewKID()
+			require.NoError(t, token.write(ctx, rival))
+			return errBroken
+		},
+	})
+	require.ErrorIs(t, err, errBroken)
+	require.NotContains(t, records.messages(), "half a key left on the token")
+	require.Subset(t, objectsOf(t, token, ref.KID), before)
+	require.Len(t, objectsOf(t, token, ref.KID), len(before)+1)
+	require.True(t, slices.ContainsFunc(recordsOf(t, token, ref.KID), func(r *located) bool { return r.ID == rival.ID }))
+	requireGoodSignature(t, token, ref)
+	_, err = token.DestroyKey(t.Context(), ref.KID, provider.AllVersions)
+	require.NoError(t, err)
+	removeRecords(t, token, ref.KID)
+}
+
 // Its claim stays too: by that it is found, and removed later.
 func TestHalfAKeyThatTheTokenKeepsIsSaidToBeThere(t *testing.T) {
 	for _, class := range []uint{ckoPrivateKey, ckoData} {
