@@ -4,6 +4,9 @@ package hsm
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,6 +51,29 @@ func TestHalfAKeyIsFoundAgainAndTakenBack(t *testing.T) {
 			require.ErrorIs(t, err, errBroken)
 			require.NotErrorIs(t, err, provider.ErrUnavailable)
 			require.Equal(t, 2, *moved)
+			require.Empty(t, objectsOf(t, token, kid))
+		})
+	}
+}
+
+func TestAnImportThatIsCutOffLeavesNothing(t *testing.T) {
+	away := fmt.Errorf("%w: away", provider.ErrUnavailable)
+	for _, class := range []uint{ckoPrivateKey, ckoPublicKey} {
+		t.Run(className(class), func(t *testing.T) {
+			token, d := openDetour(t)
+			d.onCreate = func(template []attribute) error {
+				if slices.ContainsFunc(template, func(a attribute) bool { return a.typ == ckaClass && a.value == class }) {
+					return away
+				}
+				return nil
+			}
+			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			require.NoError(t, err)
+			material, err := provider.Material(key)
+			require.NoError(t, err)
+			kid := provider.NewKID()
+			_, err = token.ImportKey(t.Context(), provider.KeySpec{KID: kid, Alg: provider.ECDSAP256SHA256}, material)
+			require.ErrorIs(t, err, away)
 			require.Empty(t, objectsOf(t, token, kid))
 		})
 	}
