@@ -79,6 +79,15 @@ func TestAnImportThatIsCutOffLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestAnAdoptionThatIsCutOffDeniesNoKey(t *testing.T) {
+	away := fmt.Errorf("%w: away", provider.ErrUnavailable)
+	token, d := openDetour(t)
+	d.onFind = func([]attribute, []*object) ([]*object, error) { return nil, away }
+	_, err := token.Adopt(t.Context(), Adoption{Label: "nobody's"})
+	require.ErrorIs(t, err, away)
+	require.NotErrorIs(t, err, provider.ErrNotFound)
+}
+
 // What stood on the token before, stays.
 func TestHalfAVersionIsTakenBackAlone(t *testing.T) {
 	var records recorder
