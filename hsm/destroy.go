@@ -126,12 +126,7 @@ func (t *Token) tidied(ctx context.Context, kid string) (*key, error) {
 // records that a further stage has overtaken and tombstones that nothing needs. It returns what then stands on the token.
 func (t *Token) tidy(ctx context.Context, k *key, age time.Duration) (*key, error) {
 	at := now()
-	dead := slices.Clone(k.spare)
-	for _, r := range k.records {
-		if r.Stage == destroyed && !k.needs(r, at) || k.abandoned(r, at, age) {
-			dead = append(dead, r)
-		}
-	}
+	dead := k.dead(at, age)
 	for _, r := range dead {
 		if k.tombstoned(r) && r.Stage != destroyed || k.abandoned(r, at, age) {
 			if err := t.removeKeys(ctx, r.idBytes()); err != nil {
@@ -146,6 +141,17 @@ func (t *Token) tidy(ctx context.Context, k *key, age time.Duration) (*key, erro
 		return k, nil
 	}
 	return t.reload(ctx, k.kid)
+}
+
+// dead returns the records that tidy removes.
+func (k *key) dead(at time.Time, age time.Duration) []*located {
+	dead := slices.Clone(k.spare)
+	for _, r := range k.records {
+		if r.Stage == destroyed && !k.needs(r, at) || k.abandoned(r, at, age) {
+			dead = append(dead, r)
+		}
+	}
+	return dead
 }
 
 // abandoned tells whether r is the claim of a version that was begun at least age before at, and of which there is no more.

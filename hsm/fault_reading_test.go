@@ -139,3 +139,22 @@ func loseThePublicObject(t *testing.T, token *Token, id []byte) {
 	require.Len(t, objects, 1)
 	require.NoError(t, token.link.destroy(context.Background(), objects[0]))
 }
+
+// A token with thousands of keys is tidied in the time that it takes to read it.
+func TestTidyingAsksForNoKeyThatIsWell(t *testing.T) {
+	f := openFaulty(t, nil)
+	searches := func() int {
+		calls := f.m.During(func() {
+			_, err := f.Tidy(t.Context(), time.Hour)
+			require.NoError(t, err)
+		})
+		return calls["C_FindObjectsInit"]
+	}
+	searches() // what other tests have left
+	before := searches()
+	for range 3 {
+		_, err := f.CreateKey(t.Context(), provider.KeySpec{Alg: provider.Ed25519})
+		require.NoError(t, err)
+	}
+	require.Equal(t, before, searches())
+}

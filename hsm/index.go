@@ -128,6 +128,15 @@ func locate(objects []*object) (records []*located, damaged []unread) {
 	return records, damaged
 }
 
+// byKID sorts records by their keys.
+func byKID(records []*located) map[string][]*located {
+	kids := map[string][]*located{}
+	for _, r := range records {
+		kids[r.KID] = append(kids[r.KID], r)
+	}
+	return kids
+}
+
 // misplaced is the error for a record under another label than its kid.
 func misplaced(r *record) error { return damagedf("it holds the record of kid %q", r.KID) }
 

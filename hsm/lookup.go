@@ -149,10 +149,6 @@ func (t *Token) enumerateOnce(ctx context.Context) error {
 
 // assembleEach returns the keys of all records, by kid.
 func (t *Token) assembleEach(ctx context.Context, records []*located, objects []*object) (map[string]*key, error) {
-	byKID := map[string][]*located{}
-	for _, r := range records {
-		byKID[r.KID] = append(byKID[r.KID], r)
-	}
 	byID, unread := map[string][]*object{}, []*object(nil)
 	for _, o := range objects {
 		if o.unread() {
@@ -161,8 +157,9 @@ func (t *Token) assembleEach(ctx context.Context, records []*located, objects []
 			byID[string(o.id)] = append(byID[string(o.id)], o)
 		}
 	}
-	keys := make(map[string]*key, len(byKID))
-	for kid, rs := range byKID {
+	kids := byKID(records)
+	keys := make(map[string]*key, len(kids))
+	for kid, rs := range kids {
 		k := &key{kid: kid}
 		k.byVersion(rs)
 		if err := t.assembleAll(ctx, k, nil, func(r *located) ([]*object, error) { return slices.Concat(byID[string(r.idBytes())], unread), nil }); err != nil {

@@ -13,7 +13,8 @@ func (t *Token) objects(ctx context.Context) ([]Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	objects, err := t.described(ctx)
+	found, err := t.everything(ctx)
+	objects := described(found)
 	for i, o := range objects {
 		objects[i].URI = objectURI(info, o)
 	}

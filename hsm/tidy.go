@@ -23,28 +23,39 @@ func (t *Token) Tidy(ctx context.Context, age time.Duration) ([]Object, error) {
 	if age < 0 {
 		return nil, provider.Invalidf("age %v: want none negative", age)
 	}
-	before, err := t.described(ctx)
+	before, err := t.everything(ctx)
 	if err != nil {
 		return nil, err
 	}
-	done := map[string]bool{"": true}
-	for _, o := range before {
-		if done[o.KID] {
-			continue
-		}
-		done[o.KID] = true
-		if err = t.tidyKey(ctx, o.KID, age); err != nil {
+	for _, kid := range untidy(before, age) {
+		if err = t.tidyKey(ctx, kid, age); err != nil {
 			break
 		}
 	}
 	if err == nil {
 		err = t.removeShells(ctx)
 	}
-	after, aerr := t.described(ctx)
+	after, aerr := t.everything(ctx)
 	if aerr != nil {
 		return nil, cmp.Or(err, aerr)
 	}
-	return less(before, after), err
+	return less(described(before), described(after)), err
+}
+
+// untidy returns the kids of which something would be removed.
+func untidy(objects []*object, age time.Duration) []string {
+	records, _ := locate(objects)
+	at := now()
+	var kids []string
+	for kid, rs := range byKID(records) {
+		k := &key{kid: kid}
+		k.byVersion(rs)
+		if len(k.dead(at, age)) > 0 {
+			kids = append(kids, kid)
+		}
+	}
+	slices.Sort(kids)
+	return kids
 }
 
 // less returns the objects that are in before and not in after; of those that look the same, as many as there are fewer.
@@ -76,8 +87,8 @@ func (t *Token) tidyKey(ctx context.Context, kid string, age time.Duration) erro
 	})
 }
 
-// described describes every object on the token.
-func (t *Token) described(ctx context.Context) ([]Object, error) {
+// everything returns all objects on the token.
+func (t *Token) everything(ctx context.Context) ([]*object, error) {
 	if _, err := t.keyed(ctx); err != nil {
 		return nil, err
 	}
@@ -85,12 +96,17 @@ func (t *Token) described(ctx context.Context) ([]Object, error) {
 	if err != nil {
 		return nil, err
 	}
+	return found, nil
+}
+
+// described describes all objects of a token.
+func described(found []*object) []Object {
 	owners := ownersOf(found)
 	objects := make([]Object, len(found))
 	for i, o := range found {
 		objects[i] = describe(o, owners)
 	}
-	return objects, nil
+	return objects
 }
 
 // shellPause is how long an object stays without a name and content before it counts as a shell: another program may be just making it.
