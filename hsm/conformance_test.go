@@ -10,5 +10,5 @@ import (
 )
 
 func TestTokenKeepsTheContract(t *testing.T) {
-	providertest.Run(t, func(t *testing.T) provider.Provider { return open(t, sharedToken) }, providertest.SameStore())
+	providertest.Run(t, func(t *testing.T) provider.Provider { return open(t, contractToken) }, providertest.SameStore())
 }

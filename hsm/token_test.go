@@ -18,20 +18,22 @@ import (
 )
 
 // Tokens of the tests: one that all share, two with one label, one for what changes the whole token, one that is used through a
-// module that fails on demand, and one that is treated like a smart card behind OpenSC.
+// module that fails on demand, one that is treated like a smart card behind OpenSC, and one for the contract, which takes longer with
+// each key that others leave.
 const (
-	sharedToken = "shared"
-	twinToken   = "twin"
-	otherToken  = "other"
-	faultToken  = "faulty"
-	cardToken   = "card"
+	sharedToken   = "shared"
+	twinToken     = "twin"
+	otherToken    = "other"
+	faultToken    = "faulty"
+	cardToken     = "card"
+	contractToken = "contract"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(child())
 	}
-	os.Exit(softhsmtest.Main(m, sharedToken, twinToken, twinToken, otherToken, faultToken, cardToken))
+	os.Exit(softhsmtest.Main(m, sharedToken, twinToken, twinToken, otherToken, faultToken, cardToken, contractToken))
 }
 
 // configFor returns a configuration for the token with a label.
