@@ -98,8 +98,8 @@ func (t Trace) call(name string) {
 // Problem and hides no other.
 //
 // A call into a module can't be interrupted, and a bad module can crash or hang the process: inspect an unknown one in a process
-// that may be killed. [provider.ErrInvalid] if it is no PKCS#11 library, or if something in this process uses it already;
-// [provider.ErrUnsupported] if it needs initialisation arguments, and without cgo.
+// that may be killed. [provider.ErrInvalid] if it is no PKCS#11 library, if it needs initialisation arguments, or if something in this
+// process uses it already; [provider.ErrUnsupported] without cgo.
 func InspectModule(ctx context.Context, module, initArgs string, trace Trace) (ModuleInfo, error) {
 	if err := ctx.Err(); err != nil {
 		return ModuleInfo{}, err

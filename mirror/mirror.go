@@ -54,8 +54,8 @@ type Mirror struct {
 func (m *Mirror) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "mirror.Mirror") }
 
 // New joins primary and secondary, which the Mirror owns from then on and closes in Close, also if New fails. New asks
-// neither store anything: a missing token shows in the first call that needs it. [provider.ErrInvalid] for a Config that
-// breaks a rule, or a directory that others can write; [provider.ErrUnavailable] for one that can't be read. A damaged manifest
+// neither store anything: a missing token shows in the first call that needs it. [provider.ErrInvalid] for one store instead of two, a
+// Config that breaks a rule, or a directory that others can write; [provider.ErrUnavailable] for one that can't be read. A damaged manifest
 // is no error here: the primary answers all the same, and nothing is served from the secondary or destroyed ([Status].State).
 func New(primary, secondary provider.Provider, cfg Config) (*Mirror, error) {
 	return newMirror(primary, secondary, cfg, nil)
