@@ -58,8 +58,8 @@ func (l *library) startOwnLocked() error {
 }
 
 // crypto11Suits tells whether crypto11 can open the token and make keys on it: it passes no arguments to C_Initialize, opens
-// read/write sessions only, takes sessions of its own, of which a token with few has none to spare, says what public keys are for, and starts the module once
-// more, which reads a card once more.
+// read/write sessions only, takes sessions of its own, of which a token with few has none to spare, says what public keys are for, and
+// starts the module once more, for which a card is read once more.
 func crypto11Suits(cfg Config, info TokenInfo) bool {
 	const each = 2 // one session for the login, one that crypto11 holds, and a pool of either
 	enough := unlimited(info.maxSessions) || info.maxSessions >= each*uint(cfg.Sessions+1)
