@@ -146,14 +146,14 @@ func (s *signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 	return s.SignContext(context.Background(), digest, opts)
 }
 
-// SignContext signs digest on the token.
+// SignContext signs digest on the token. No options stand for the algorithm's own.
 func (s *signer) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if opts == nil {
+		opts = s.v.Alg.SignerOpts()
+	}
 	m, data, err := signature(s.v.Alg, digest, opts)
 	if err != nil {
 		return nil, err
-	}
-	if opts == nil {
-		opts = s.v.Alg.SignerOpts()
 	}
 	raw, err := s.signSure(ctx, m, data, digest, opts.HashFunc())
 	if err != nil || s.v.Alg.KeyType() != "EC" {
@@ -162,13 +162,10 @@ func (s *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 	return curveFor(s.v.Alg).signatureDER(raw)
 }
 
-// signature returns the mechanism for a signature and what it is given. No options stand for the algorithm's own. The padding is
-// the algorithm's; the hash may be another of the SHA-2 family, because TLS and SSH choose it. An automatic PSS salt is as long as
-// the hash: what TLS, X.509 and JWA want, and all that some tokens do.
+// signature returns the mechanism for a signature and what it is given. The padding is the algorithm's; the hash may be another of
+// the SHA-2 family, because TLS and SSH choose it. An automatic PSS salt is as long as the hash: what TLS, X.509 and JWA want, and
+// all that some tokens do.
 func signature(alg provider.KeyAlg, digest []byte, opts crypto.SignerOpts) (mechanism, []byte, error) {
-	if opts == nil {
-		opts = alg.SignerOpts()
-	}
 	pss, isPSS := opts.(*rsa.PSSOptions)
 	if isPSS != (alg == provider.RSAPSSSHA256) || isPSS && pss == nil {
 		return mechanism{}, nil, provider.Invalidf("sign with a %s key: options of type %T ask for another padding: want %T", alg, opts, alg.SignerOpts())
